@@ -1,0 +1,1 @@
+"""Burnish: the self-hosted media-AI API."""

@@ -1,0 +1,150 @@
+"""Every way Burnish says no: one tree, a stable code each, and a message that is safe to show.
+
+    Burnish
+    ├── Refused                 the request is not taken; each surface maps `code` to its own status and body
+    │   ├── Malformed           the bytes are not what the endpoint reads
+    │   ├── Unauthenticated     no key, or one that means nothing here
+    │   ├── InsufficientCredits
+    │   ├── Forbidden           a known key that may not do this
+    │   ├── NotFound            nothing of that name for this account
+    │   ├── MethodNotAllowed
+    │   ├── Conflict            true of another state than the present one
+    │   ├── Expired             it was here, and its time is over
+    │   ├── TooLarge            more bytes than the place takes
+    │   ├── UnsupportedMedia    a content type that the endpoint does not read
+    │   ├── Invalid             readable, but a field is wrong; `param` names it
+    │   ├── Limited             over a rate or a quota; `retry_after` says when again
+    │   └── Unavailable         ours to mend; `retry_after` says when to try again
+    ├── Failed                  a task ends; `reason` is one of STATUS_REASONS
+    └── Unusable                the machine or its settings do not let Burnish run; for the operator
+
+Raised by every domain, turned into words by `web`, the dialects and the command line.
+What must not be shown goes into the log beside the error, never into its message.
+"""
+
+from typing import Final
+
+#: Why a task failed, was refused or ended: reason -> whether the same request may succeed later as it is.
+STATUS_REASONS: Final[dict[str, bool]] = {
+    "daily_limit_reached": True,
+    "rate_limited": True,
+    "insufficient_credits": False,
+    "input_blocked": False,
+    "input_unreachable": True,
+    "input_forbidden": False,
+    "input_timeout": True,
+    "input_too_large": False,
+    "output_too_large": False,
+    "unsupported_format": False,
+    "decode_failed": False,
+    "engine_refused": False,
+    "upstream_timeout": True,
+    "upstream_error": True,
+    "deadline_exceeded": True,
+    "worker_lost": True,
+    "cancelled_by_user": False,
+    "internal": True,
+}
+
+
+class Burnish(Exception):
+    """Anything Burnish says no with; `str(error)` is safe to show."""
+
+
+class Refused(Burnish):
+    """A request that is not taken.
+
+    `code` is stable, `param` is the path of the field at fault (`input.scale`), `retry_after` is in whole
+    seconds, `details` is plain JSON.
+    """
+
+    code = "refused"
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.param = param
+        self.retry_after = retry_after
+        self.details = details or {}
+
+
+class Malformed(Refused):
+    code = "malformed"
+
+
+class Unauthenticated(Refused):
+    code = "unauthenticated"
+
+
+class InsufficientCredits(Refused):
+    code = "insufficient_credits"
+
+
+class Forbidden(Refused):
+    code = "forbidden"
+
+
+class NotFound(Refused):
+    code = "not_found"
+
+
+class MethodNotAllowed(Refused):
+    code = "method_not_allowed"
+
+
+class Conflict(Refused):
+    code = "conflict"
+
+
+class Expired(Refused):
+    code = "expired"
+
+
+class TooLarge(Refused):
+    code = "too_large"
+
+
+class UnsupportedMedia(Refused):
+    code = "unsupported_media"
+
+
+class Invalid(Refused):
+    code = "invalid"
+
+
+class Limited(Refused):
+    code = "rate_limited"
+    retryable = True
+
+
+class Unavailable(Refused):
+    code = "unavailable"
+    retryable = True
+
+
+class Failed(Burnish):
+    """A task ends as `failed`, with a reason from the closed list and a message for the client."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        assert reason in STATUS_REASONS, reason
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+    @property
+    def retryable(self) -> bool:
+        return STATUS_REASONS[self.reason]
+
+
+class Unusable(Burnish):
+    """The machine, the directory or the settings do not let Burnish run; the message says what to do."""

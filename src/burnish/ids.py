@@ -1,0 +1,59 @@
+"""Public ids: UUIDv7 inside, a prefix and 26 base-32 characters on the wire.
+
+Made before the transaction that stores them, so that a writer whose connection was lost can look them up.
+Sorted by id is sorted by the millisecond of making (RFC 9562, section 5.7); 74 bits are random.
+"""
+
+import secrets
+import time
+from typing import Final
+from uuid import UUID
+
+#: Crockford's base 32: no I, L, O, U.
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
+_WIRE_LENGTH: Final = 26
+
+
+def new_id() -> UUID:
+    """A fresh UUIDv7 of this machine's wall clock; the clock orders ids, nothing else is read from it."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    high, low = random >> 62, random & ((1 << 62) - 1)
+    return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+
+
+def random_id() -> UUID:
+    """122 random bits, for leases: never a counter, which repeats after a crash."""
+    return UUID(bytes=secrets.token_bytes(16), version=4)
+
+
+def to_wire(prefix: str, id_: UUID) -> str:
+    """`task` and a UUID -> `task_01jd…` (26 characters, 5 bits each, the highest two bits zero)."""
+    number = id_.int
+    return f"{prefix}_" + "".join([_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)])
+
+
+def from_wire(prefix: str, text: str) -> UUID | None:
+    """The id behind `task_01jd…` or a plain UUID; None for anything else."""
+    head, _, digits = text.rpartition("_")
+    if not head:
+        return _plain(text)
+    if head != prefix or len(digits) != _WIRE_LENGTH:
+        return None
+    number = 0
+    for letter in digits.lower():
+        value = _DIGITS.get(letter)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return UUID(int=number) if number < 1 << 128 else None
+
+
+def _plain(text: str) -> UUID | None:
+    if len(text) != 36:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

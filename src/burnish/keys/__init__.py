@@ -1,0 +1,1 @@
+"""Accounts and their keys: issue, revoke, authenticate. Plans join them when limits and prices do."""

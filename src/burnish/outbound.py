@@ -1,0 +1,277 @@
+"""HTTP to addresses that clients gave us: media to fetch, webhooks to send.
+
+Called by `uploads` and the fetch lane (`fetch`), by `webhooks` (`send`), and where a task is submitted (`check`,
+which needs no network). It promises that only public addresses are connected to, save those that the operator
+let through; that the address which was judged is the one connected to; that a redirect is judged like a new
+address; and that time, size and headers are bounded while the bytes come. No proxy, cookie, netrc or password is used.
+`docs/why/outbound-guard.md` says which rules there are, and why.
+"""
+
+import asyncio
+import re
+import socket
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.message import Message
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+import aiohttp
+from aiodns.error import ARES_ETIMEOUT, DNSError
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import AsyncResolver
+from yarl import URL
+
+from burnish import settings
+from burnish.errors import Failed, Unusable
+
+type_address = IPv4Address | IPv6Address
+
+#: Signed links with session tokens reach three to four thousand characters.
+_LONGEST_URL: Final = 8_192
+_MOST_REDIRECTS: Final = 3
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+#: IPv4 that is not the public internet: IANA's special-purpose registry, and what clouds answer their own machines on.
+_NOT_PUBLIC_4: Final = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # carrier-grade NAT; Alibaba's metadata
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's platform address, reached from inside only
+        "169.254.0.0/16",  # link-local; metadata of most clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # IETF protocols; Oracle's metadata
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays, withdrawn
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+#: IPv6 is public in 2000::/3 alone, less these. Loopback, unique local, link-local and all of `::/8` lie outside it.
+_PUBLIC_6: Final = IPv6Network("2000::/3")
+_NOT_PUBLIC_6: Final = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # IETF protocols: Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4: a tunnel to any IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+#: The interface part of an ISATAP address, before its IPv4 address (RFC 5214, section 6.1).
+_ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
+
+#: Names that never mean a host on the public internet (RFC 6761, RFC 6762, RFC 8375, ICANN's `.internal`).
+_PRIVATE_NAME: Final = re.compile(r"(.+\.)?(localhost|local|internal|home\.arpa)|[^.]+")
+#: Above 1023, what speaks lines of text and may obey those it finds in a request: SIP, Redis, IRC, memcached.
+_REFUSED_PORTS: Final = frozenset({5060, 5061, 6379, *range(6660, 6670), 6679, 6697, 11211})
+
+_AUTHORITY: Final = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.IGNORECASE)
+_NAME: Final = re.compile(r"(?!.{254})[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+_COMPRESSED: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"})
+_NOT_MEDIA: Final = re.compile(r"text/(html|xml)|application/(xhtml\+xml|xml|json|.+\+json|pdf|javascript)")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came: the address after redirects, the type it claims (`""` where none), and the name it goes by."""
+
+    final_url: str
+    content_type: str
+    size_bytes: int
+    filename: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a receiver answered: its headers by lower-case name, and as much of its body as was asked for."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool
+
+
+class Outbound:
+    """The guard. Made inside a running event loop, shared by a whole process, closed at its end."""
+
+    def __init__(self, settings: settings.Outbound, *, resolver: AbstractResolver | None = None) -> None:
+        """`resolver` asks for names; without one, c-ares does, at `settings.nameserver` or where the system says.
+
+        Raises:
+            Unusable: an entry of `settings.allow`, or `settings.nameserver`, means nothing.
+        """
+        self._settings = settings
+        self._reach = _Reach(settings.allow)
+        self._resolver = _Guard(self._reach, resolver or _names(settings))
+        # Fetches never share a connection: an old one that breaks would have to be opened, and its name asked, again.
+        self._fetching = self._session(aiohttp.TCPConnector(**self._doors(), force_close=True))
+        self._sending = self._session(aiohttp.TCPConnector(**self._doors(), keepalive_timeout=30))
+
+    async def close(self) -> None:
+        await self._fetching.close()
+        await self._sending.close()
+        await self._resolver.close()
+
+    def check(self, url: str) -> None:
+        """Judge an address by its text alone.
+
+        Raises:
+            Failed: `input_blocked`; the message says what is wrong with it.
+        """
+        self._judged(url)
+
+    async def fetch(
+        self,
+        url: str,
+        write: Callable[[bytes], Awaitable[None]],
+        *,
+        max_bytes: int,
+        accept: str = "image/*,video/*;q=0.9,*/*;q=0.5",
+    ) -> Fetched:
+        """GET `url`, following at most three redirects, and give its bytes to `write` as they come.
+
+        Raises:
+            Failed: `input_blocked`, `input_unreachable`, `input_forbidden`, `input_timeout`, `input_too_large`, or
+                `unsupported_format` for what says itself that it is no media. Whatever `write` raises comes through.
+        """
+        target = self._judged(url)
+        for _ in range(1 + _MOST_REDIRECTS):
+            async with await self._get(target, accept) as reply:
+                if reply.status not in _REDIRECTS:
+                    _refuse_what_is_no_media(reply)
+                    size = await self._receive(reply, write, max_bytes)
+                    return Fetched(str(reply.url), _content_type(reply), size, _filename(reply))
+                target = self._next(reply)
+        raise Failed(
+            "input_unreachable",
+            f"The address redirects more than {_MOST_REDIRECTS} times; give the one it ends at.",
+        )
+
+    async def send(
+        self,
+        url: str,
+        *,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_seconds: float,
+        max_reply_bytes: int,
+    ) -> Reply:
+        """Send `body` and return the answer, whatever its status; a redirect is an answer and is not followed.
+
+        The status is the answer. A reply body that breaks off, dawdles or is longer than `max_reply_bytes` is cut.
+
+        Raises:
+            Failed: `input_blocked`, `input_unreachable` or `input_timeout`.
+        """
+        target = self._judged(url)
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        with _in_words(target):
+            async with asyncio.timeout_at(deadline):
+                reply = await self._sending.request(
+                    method, target, headers=headers, data=body, allow_redirects=False
+                )
+        async with reply:
+            received = bytearray()
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout_at(deadline):
+                    while len(received) <= max_reply_bytes and (chunk := await reply.content.readany()):
+                        received += chunk
+            return Reply(
+                status=reply.status,
+                headers={name.lower(): value for name, value in reply.headers.items()},
+                body=bytes(received[:max_reply_bytes]),
+                cut=len(received) > max_reply_bytes or not reply.content.at_eof(),
+            )
+
+    async def _get(self, target: URL, accept: str) -> aiohttp.ClientResponse:
+        with _in_words(target):
+            # A server may not stretch its headers over longer than a pause.
+            async with asyncio.timeout(self._settings.connect_seconds + self._settings.idle_seconds):
+                headers = {"Accept": accept, "Accept-Encoding": "identity"}
+                return await self._fetching.get(target, headers=headers, allow_redirects=False)
+
+    def _next(self, reply: aiohttp.ClientResponse) -> URL:
+        """Where a redirect leads, judged like an address that a client gave."""
+        whose = "The address it redirects to"
+        location = reply.headers.get("Location", "")
+        _refuse_tricks(location, whose)
+        try:
+            joined = reply.url.join(URL(location, encoded=location.isascii()))
+        except ValueError as error:
+            raise _blocked(f"{whose} cannot be read.") from error
+        target = self._judged(str(joined), whose)
+        if reply.url.scheme == "https" and target.scheme == "http":
+            raise _blocked(f"{whose} leaves https for http; give that address itself if it is meant.")
+        return target
+
+    async def _receive(
+        self, reply: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]], max_bytes: int
+    ) -> int:
+        """Bytes in, counted and timed; returns how many. Time that `write` takes is not the server's."""
+        loop = asyncio.get_running_loop()
+        if (reply.content_length or 0) > max_bytes:
+            raise _too_large(reply, max_bytes)
+        size, left_seconds = 0, self._settings.idle_seconds
+        while True:
+            asked_at = loop.time()
+            with _in_words(reply.url):
+                async with asyncio.timeout(left_seconds):
+                    chunk = await reply.content.readany()
+            if not chunk:
+                return size
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_large(reply, max_bytes)
+            # Each byte earns time at the slowest rate taken, so the whole takes at most `size / rate` and a pause.
+            left_seconds += len(chunk) / self._settings.slowest_bytes - (loop.time() - asked_at)
+            await write(chunk)
+
+    def _judged(self, text: str, whose: str = "The address") -> URL:
+        """`text` as the one parsed URL that is both judged here and connected to."""
+        _refuse_tricks(text, whose)
+        if not (found := _AUTHORITY.match(text)):
+            raise _blocked(f"{whose} must begin with http:// or https://.")
+        if "@" in found[1]:
+            raise _blocked(f"{whose} holds a user name or a password; use a link that needs none.")
+        try:
+            # A URL in ASCII is sent as it was given, or signatures over it would break; others are encoded first.
+            url = URL(text if text.isascii() else str(URL(text)), encoded=True)
+            host, port = (url.raw_host or "").lower(), url.port
+        except ValueError as error:
+            raise _blocked(f"{whose} cannot be read.") from error
+        if not _HOST_AND_PORT.fullmatch(url.raw_authority):
+            raise _blocked(f"{whose} has no host name that can be read.")
+        if port is None or (port < 1024 and port not in {80, 443}) or port in _REFUSED_PORTS:
+            raise _blocked(f"{whose} names port {port}; use 80, 443 or another web port above 1023.")
+        self._reach.judge_host(host, whose)
+        return url
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "Burnish"},
+            auto_decompress=False,
+            trust_env=False,
+            middlewares=(_once,),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=self._settings.connect_seconds, sock_read=self._settings.idle_seconds
+            ),
+        )
+
+

@@ -1,0 +1,95 @@
+"""Find tasks: one by its id (reads that arrive together are one statement), many by page, one by waiting for it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from burnish.errors import Expired, NotFound
+from burnish.ids import to_wire
+from burnish.storage.group import LATER, Group, Later
+from burnish.storage.postgres import LOST, Database, away
+from burnish.tasks import store
+from burnish.tasks.task import FINAL, Task, topic
+
+_REREAD_SECONDS: Final = 5.0  #: the slow poll behind the notification
+
+
+class Reads:
+    """One a process: the group that reads join."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._group: Group[UUID, Task | None] = Group(self._read, rows=256, recover=self._again)
+
+    async def get_task(self, account_id: UUID, environment: str, task_id: UUID, now: datetime) -> Task:
+        """The account's task of that id.
+
+        Raises:
+            NotFound: there is none, or it is another account's.
+            Expired: its time is over; only its tombstone is left.
+            Unavailable: the database did not answer.
+        """
+        task = await self._group.add(task_id)
+        if task is None or (task.account_id, task.environment) != (account_id, environment):
+            raise NotFound(f"There is no task {to_wire('task', task_id)}.")
+        if task.status in FINAL and task.expires_at <= now:
+            raise Expired(f"This task and its media expired at {task.expires_at:%Y-%m-%d %H:%M} UTC.")
+        return task
+
+    async def wait_for(self, task: Task, seconds: float) -> Task:
+        """The task once it has ended, or as it stands after `seconds`."""
+        give_up = time.monotonic() + seconds
+        told = asyncio.Event()
+        with self._db.news.subscribed(topic(task.id), told.set):
+            while task.status not in FINAL and (left := give_up - time.monotonic()) > 0:
+                found = await self._group.add(task.id)
+                if found is None or found.status in FINAL:
+                    return found or task
+                task = found
+                try:
+                    await asyncio.wait_for(told.wait(), min(left, _REREAD_SECONDS))
+                except TimeoutError:
+                    continue
+                told.clear()
+        return task
+
+    async def _read(self, ids: Sequence[UUID]) -> Sequence[Task | Exception | Later | None]:
+        async with self._db.reading() as connection:
+            found = await store.read_tasks(connection, ids)
+        return [found.get(task_id) for task_id in ids]
+
+    async def _again(self, ids: Sequence[UUID]) -> Sequence[Task | Exception | Later | None]:
+        return [LATER] * len(ids)
+
+
+async def list_tasks(
+    db: Database,
+    account_id: UUID,
+    environment: str,
+    *,
+    rows: int,
+    now: datetime,
+    after: UUID | None = None,
+    status: str | None = None,
+    model: str | None = None,
+    created_after: datetime | None = None,
+) -> list[Task]:
+    """The account's tasks, newest first, below `after`. Raises Unavailable."""
+    try:
+        async with db.reading() as connection:
+            return await store.list_tasks(
+                connection,
+                account_id,
+                environment,
+                after=after,
+                status=status,
+                model=model,
+                created_after=created_after,
+                rows=rows,
+                now=now,
+            )
+    except (*LOST, TimeoutError) as error:
+        raise away(error) from error

@@ -1,0 +1,40 @@
+"""Claim, renew, release: how a worker holds a task.
+
+Every claim makes a fresh random lease id; every later write names it. Claims and renewals commit relaxed: a crash
+of the server may undo them, and then the task is claimed again, under another lease.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from burnish.storage.postgres import Database
+from burnish.tasks import store
+from burnish.tasks.task import FETCH_TOPIC, Claimed, lane_topic
+
+
+async def claim(db: Database, lane: int, rows: int, lease_seconds: int) -> list[Claimed]:
+    """At most `rows` ready tasks of the lane, in fair order."""
+    async with db.relaxed() as connection:
+        return await store.claim(connection, lane, rows, db.clock.now(), timedelta(seconds=lease_seconds))
+
+
+async def claim_fetches(db: Database, rows: int, lease_seconds: int) -> list[Claimed]:
+    """At most `rows` waiting tasks whose bytes can be had now."""
+    async with db.relaxed() as connection:
+        return await store.claim_fetches(connection, rows, db.clock.now(), timedelta(seconds=lease_seconds))
+
+
+async def renew(
+    db: Database, leases: Sequence[tuple[UUID, UUID, str | None, float]], lease_seconds: int
+) -> set[UUID]:
+    """Hold these (task, lease, stage, progress) for longer; returns the tasks still held, the others are lost."""
+    async with db.relaxed() as connection:
+        return await store.renew(connection, leases, db.clock.now() + timedelta(seconds=lease_seconds))
+
+
+async def release(db: Database, claimed: Sequence[Claimed]) -> None:
+    """Give these back at once; their next run is not counted as another attempt."""
+    async with db.transaction() as tx:
+        await store.release(tx, [(task.id, task.lease_id) for task in claimed])
+    db.news.announce({FETCH_TOPIC, *(lane_topic(task.lane) for task in claimed)})

@@ -1,0 +1,449 @@
+"""The SQL of tasks. Every moment is a parameter; locks are taken accounts first, then blobs, then tasks, by id.
+
+Functions that take `tx` write and do not commit.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from burnish.settings import Tasks as Ceilings
+from burnish.storage.postgres import Connection
+from burnish.tasks.decide import Queue
+from burnish.tasks.task import HEAVY, LIGHT, Claimed, Task
+
+# --- accounts: the lock that everything but a claim takes first ---------------------------------------------------
+
+_LOCK_ACCOUNTS: Final = """
+SELECT id, weight, light_slots, heavy_slots, light_tag, heavy_tag,
+       (SELECT min(tag) FROM tasks WHERE ready AND lane = 0) AS light_time,
+       (SELECT min(tag) FROM tasks WHERE ready AND lane = 1) AS heavy_time
+FROM accounts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+class Queues:
+    """The locked accounts of one transaction: their queues by account and lane, and each lane's virtual time."""
+
+    def __init__(self, rows: Sequence[Any], ceilings: Ceilings, now: datetime) -> None:
+        microsecond = int(now.timestamp() * 1_000_000)
+        self.times = [
+            next((r[name] for r in rows if r[name] is not None), microsecond)
+            for name in ("light_time", "heavy_time")
+        ]
+        self.queues: dict[tuple[UUID, int], Queue] = {}
+        for row in rows:
+            self.queues[row["id"], LIGHT] = Queue(
+                row["light_slots"], ceilings.at_once, row["light_tag"], row["weight"]
+            )
+            self.queues[row["id"], HEAVY] = Queue(
+                row["heavy_slots"], ceilings.heavy_at_once, row["heavy_tag"], row["weight"]
+            )
+        self._before = dict(self.queues)
+
+    def __contains__(self, account_id: object) -> bool:
+        return (account_id, LIGHT) in self.queues
+
+    def changed(self) -> set[UUID]:
+        return {
+            account for (account, lane), queue in self.queues.items() if queue != self._before[account, lane]
+        }
+
+
+async def lock_accounts(
+    tx: Connection, ids: Iterable[UUID], ceilings: Ceilings, now: datetime, *, skip_locked: bool = False
+) -> Queues:
+    """Lock these accounts, in the order of their ids; with `skip_locked`, leave out those that others hold."""
+    rows = await tx.fetch(_LOCK_ACCOUNTS + (" SKIP LOCKED" if skip_locked else ""), sorted(set(ids)))
+    return Queues(rows, ceilings, now)
+
+
+async def write_accounts(tx: Connection, queues: Queues) -> None:
+    """What the decisions made of the locked accounts."""
+    if not (changed := sorted(queues.changed())):
+        return
+    light = [queues.queues[account, LIGHT] for account in changed]
+    heavy = [queues.queues[account, HEAVY] for account in changed]
+    await tx.execute(
+        """
+        UPDATE accounts a SET light_slots = n.light_slots, heavy_slots = n.heavy_slots,
+                              light_tag = n.light_tag, heavy_tag = n.heavy_tag
+        FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[])
+             AS n (id, light_slots, heavy_slots, light_tag, heavy_tag)
+        WHERE a.id = n.id
+        """,
+        changed,
+        [queue.slots for queue in light],
+        [queue.slots for queue in heavy],
+        [queue.next_tag for queue in light],
+        [queue.next_tag for queue in heavy],
+    )
+
+
+# --- submitting ---------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = {
+    "id": "uuid",
+    "account_id": "uuid",
+    "environment": "text",
+    "key_id": "uuid",
+    "request_id": "text",
+    "model": "text",
+    "lane": "smallint",
+    "status": "text",
+    "ready": "boolean",
+    "fetchable": "boolean",
+    "tag": "bigint",
+    "input": "bytea",
+    "metadata": "bytea",
+    "source_id": "uuid",
+    "source_url": "text",
+    "max_attempts": "smallint",
+    "deadline_seconds": "int",
+    "created_at": "timestamptz",
+    "queued_at": "timestamptz",
+    "waits_until": "timestamptz",
+    "retention_seconds": "int",
+    "expires_at": "timestamptz",
+}
+_INSERT_TASKS: Final = "INSERT INTO tasks ({}) SELECT * FROM unnest({})".format(  # noqa: S608 - our own column names
+    ", ".join(_COLUMNS), ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 1))
+)
+
+
+async def insert_tasks(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    await tx.execute(_INSERT_TASKS, *([row[column] for row in rows] for column in _COLUMNS))
+
+
+# --- claiming: touches no account ---------------------------------------------------------------------------------
+
+_CLAIMED: Final = """
+       t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
+       t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url,
+       b.object_key, b.filename
+"""
+_CLAIM: Final = f"""
+WITH next AS (
+    SELECT id FROM tasks WHERE lane = $1 AND ready ORDER BY lane, tag LIMIT $2 FOR UPDATE SKIP LOCKED
+), t AS (
+    UPDATE tasks SET status = 'running', ready = false, lease_id = gen_random_uuid(), leased_until = $4,
+                     attempts = attempts + 1, started_at = coalesce(started_at, $3), stage = 'fetching', progress = 0
+    FROM next WHERE tasks.id = next.id RETURNING tasks.*
+)
+SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.tag
+"""  # noqa: S608
+_CLAIM_FETCHES: Final = f"""
+WITH next AS (
+    SELECT id FROM tasks WHERE fetchable ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+), t AS (
+    UPDATE tasks SET fetchable = false, lease_id = gen_random_uuid(), leased_until = $2, attempts = attempts + 1
+    FROM next WHERE tasks.id = next.id RETURNING tasks.*
+)
+SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.id
+"""  # noqa: S608
+
+
+async def claim(
+    connection: Connection, lane: int, rows: int, now: datetime, lease: timedelta
+) -> list[Claimed]:
+    """The next ready tasks of a lane, in the order of their tags, each under a fresh random lease."""
+    return [Claimed(**row) for row in await connection.fetch(_CLAIM, lane, rows, now, now + lease)]
+
+
+async def claim_fetches(connection: Connection, rows: int, now: datetime, lease: timedelta) -> list[Claimed]:
+    """Waiting tasks whose bytes can be had now, oldest first."""
+    return [Claimed(**row) for row in await connection.fetch(_CLAIM_FETCHES, rows, now + lease)]
+
+
+# --- while it runs ------------------------------------------------------------------------------------------------
+
+
+async def renew(
+    connection: Connection, leases: Sequence[tuple[UUID, UUID, str | None, float]], leased_until: datetime
+) -> set[UUID]:
+    """Hold on to these (task, lease, stage, progress); returns the tasks that are still held."""
+    ids, lease_ids, stages, progress = zip(*leases, strict=True)
+    rows = await connection.fetch(
+        """
+        UPDATE tasks t SET leased_until = $5, stage = n.stage, progress = greatest(t.progress, n.progress)
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::real[]) AS n (id, lease_id, stage, progress)
+        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until IS NOT NULL
+        RETURNING t.id
+        """,
+        ids,
+        lease_ids,
+        stages,
+        progress,
+        leased_until,
+    )
+    return {row["id"] for row in rows}
+
+
+async def release(tx: Connection, leases: Sequence[tuple[UUID, UUID]]) -> list[UUID]:
+    """Give these back as they were, for others to claim at once: the worker stops. They cost no attempt."""
+    rows = await tx.fetch(
+        """
+        UPDATE tasks t SET status = CASE t.status WHEN 'running' THEN 'queued' ELSE t.status END,
+               ready = (t.status = 'running'), fetchable = (t.status = 'waiting'),
+               lease_id = NULL, leased_until = NULL, attempts = t.attempts - 1, stage = NULL, progress = 0
+        FROM unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
+        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until IS NOT NULL
+        RETURNING t.id
+        """,
+        [task for task, _ in leases],
+        [lease for _, lease in leases],
+    )
+    return [row["id"] for row in rows]
+
+
+# --- moving on ----------------------------------------------------------------------------------------------------
+
+
+async def arrive(
+    tx: Connection, rows: Sequence[tuple[UUID, UUID, bool, int | None]], now: datetime
+) -> set[UUID]:
+    """Waiting -> queued for these (task, lease, ready, tag); returns those that were still waiting under the lease."""
+    ids, leases, ready, tags = zip(*rows, strict=True)
+    moved = await tx.fetch(
+        """
+        UPDATE tasks t SET status = 'queued', ready = n.ready, tag = n.tag, queued_at = $5, waits_until = NULL,
+                           lease_id = NULL, leased_until = NULL, attempts = 0
+        FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::bigint[]) AS n (id, lease_id, ready, tag)
+        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.status = 'waiting'
+        RETURNING t.id
+        """,
+        ids,
+        leases,
+        ready,
+        tags,
+        now,
+    )
+    return {row["id"] for row in moved}
+
+
+async def lock_leased(tx: Connection, ids: Sequence[UUID], leases: Sequence[UUID], status: str) -> set[UUID]:
+    """Lock those of these tasks that are still in `status` under their lease."""
+    rows = await tx.fetch(
+        """
+        SELECT t.id FROM tasks t JOIN unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
+               ON t.id = n.id AND t.lease_id = n.lease_id
+        WHERE t.status = $3 ORDER BY t.id FOR UPDATE OF t
+        """,
+        ids,
+        leases,
+        status,
+    )
+    return {row["id"] for row in rows}
+
+
+_END: Final = """
+UPDATE tasks t SET status = n.status, status_reason = n.reason, status_message = n.message, outputs = n.outputs,
+       ended_at = $7, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
+       progress = CASE n.status WHEN 'succeeded' THEN 1 ELSE t.progress END,
+       stage = NULL, expires_at = $7 + make_interval(secs => t.retention_seconds)
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+     AS n (id, lease_id, status, reason, message, outputs)
+WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.ended_at IS NULL AND t.leased_until IS NOT NULL
+RETURNING t.id, t.queued_at IS NOT NULL AS held_slot
+"""
+
+
+async def end(tx: Connection, endings: Sequence[tuple[object, ...]], now: datetime) -> dict[UUID, bool]:
+    """End these (task, lease, status, reason, message, outputs) where the lease still holds.
+
+    Returns the tasks that ended now, and whether each held a slot (a waiting task holds none).
+    """
+    rows = await tx.fetch(_END, *zip(*endings, strict=True), now)
+    return {row["id"]: row["held_slot"] for row in rows}
+
+
+async def ended_under(connection: Connection, leases: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
+    """Which of these (task, lease) have ended under that very lease."""
+    rows = await connection.fetch(
+        """
+        SELECT t.id FROM tasks t JOIN unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
+               ON t.id = n.id AND t.lease_id = n.lease_id
+        WHERE t.ended_at IS NOT NULL
+        """,
+        [task for task, _ in leases],
+        [lease for _, lease in leases],
+    )
+    return {row["id"] for row in rows}
+
+
+async def waiting_under(connection: Connection, leases: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
+    """Which of these (task, lease) are still waiting under that very lease."""
+    rows = await connection.fetch(
+        """
+        SELECT t.id FROM tasks t JOIN unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
+               ON t.id = n.id AND t.lease_id = n.lease_id
+        WHERE t.status = 'waiting'
+        """,
+        [task for task, _ in leases],
+        [lease for _, lease in leases],
+    )
+    return {row["id"] for row in rows}
+
+
+async def parked(tx: Connection, account_id: UUID, lane: int, rows: int) -> list[UUID]:
+    """The account's parked tasks that are next for a slot."""
+    found = await tx.fetch(
+        """
+        SELECT id FROM tasks WHERE account_id = $1 AND lane = $2 AND status = 'queued' AND NOT ready
+        ORDER BY priority DESC, id LIMIT $3 FOR UPDATE
+        """,
+        account_id,
+        lane,
+        rows,
+    )
+    return [row["id"] for row in found]
+
+
+async def make_ready(tx: Connection, tags: Mapping[UUID, int]) -> None:
+    await tx.execute(
+        """
+        UPDATE tasks t SET ready = true, tag = n.tag FROM unnest($1::uuid[], $2::bigint[]) AS n (id, tag)
+        WHERE t.id = n.id
+        """,
+        list(tags),
+        list(tags.values()),
+    )
+
+
+async def cancel(tx: Connection, task_id: UUID, now: datetime) -> Any:
+    """Cancel the task unless it has ended. Returns (lane, held_slot) of one that was cancelled now, else None."""
+    return await tx.fetchrow(
+        """
+        WITH old AS (SELECT id, status, ready, lane FROM tasks WHERE id = $1 AND ended_at IS NULL FOR UPDATE)
+        UPDATE tasks t SET status = 'cancelled', status_reason = 'cancelled_by_user', ended_at = $2, ready = false,
+               fetchable = false, leased_until = NULL, waits_until = NULL, stage = NULL,
+               expires_at = $2 + make_interval(secs => t.retention_seconds)
+        FROM old WHERE t.id = old.id
+        RETURNING old.lane, (old.ready OR old.status = 'running') AS held_slot
+        """,
+        task_id,
+        now,
+    )
+
+
+# --- what time undoes ---------------------------------------------------------------------------------------------
+
+
+async def find_lost(connection: Connection, now: datetime, rows: int) -> list[Any]:
+    """Tasks whose lease ran out: (id, lease_id, account_id, status, attempts, max_attempts)."""
+    found: list[Any] = await connection.fetch(
+        """
+        SELECT id, lease_id, account_id, lane, status, attempts, max_attempts FROM tasks
+        WHERE leased_until < $1 ORDER BY leased_until LIMIT $2
+        """,
+        now,
+        rows,
+    )
+    return found
+
+
+async def requeue_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: datetime) -> list[Any]:
+    """Let others claim these whose lease ran out. A running one keeps its slot and its tag, so it is soon next."""
+    found: list[Any] = await tx.fetch(
+        """
+        UPDATE tasks t SET status = CASE t.status WHEN 'running' THEN 'queued' ELSE t.status END,
+               ready = (t.status = 'running'), fetchable = (t.status = 'waiting'),
+               lease_id = NULL, leased_until = NULL, stage = NULL, progress = 0
+        FROM unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
+        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until < $3
+        RETURNING t.id, t.lane, t.status
+        """,
+        [task for task, _ in leases],
+        [lease for _, lease in leases],
+        now,
+    )
+    return found
+
+
+async def give_up_waiting(tx: Connection, now: datetime, rows: int) -> list[UUID]:
+    """Fail the waiting tasks whose bytes did not come in time. They hold no slot."""
+    found = await tx.fetch(
+        """
+        WITH late AS (
+            SELECT id FROM tasks WHERE status = 'waiting' AND waits_until < $1 AND leased_until IS NULL
+            ORDER BY waits_until LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        UPDATE tasks t SET status = 'failed', status_reason = 'input_timeout', ended_at = $1, fetchable = false,
+               status_message = 'The upload did not arrive in time. Make a new upload, send its bytes, then the task.',
+               waits_until = NULL, expires_at = $1 + make_interval(secs => t.retention_seconds)
+        FROM late WHERE t.id = late.id RETURNING t.id
+        """,
+        now,
+        rows,
+    )
+    return [row["id"] for row in found]
+
+
+async def forget(tx: Connection, expired_before: datetime, rows: int) -> int:
+    """Remove the rows of tasks whose tombstone has stood long enough."""
+    status: str = await tx.execute(
+        """
+        DELETE FROM tasks WHERE id IN (
+            SELECT id FROM tasks WHERE expires_at < $1 AND ended_at IS NOT NULL
+            ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        """,
+        expired_before,
+        rows,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def overfull(connection: Connection) -> list[Any]:
+    """(account_id, lane) that have parked tasks: candidates for promotion after a ceiling was raised."""
+    found: list[Any] = await connection.fetch(
+        "SELECT DISTINCT account_id, lane FROM tasks WHERE status = 'queued' AND NOT ready"
+    )
+    return found
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+_TASK: Final = """
+SELECT id, account_id, environment, request_id, model, lane, status, ready, input, metadata, source_id, attempts,
+       stage, progress, status_reason, status_message, outputs, cost_held, cost_charged, created_at, queued_at,
+       started_at, ended_at, expires_at
+FROM tasks
+"""
+
+
+async def read_tasks(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Task]:
+    return {row["id"]: Task(**row) for row in await connection.fetch(_TASK + "WHERE id = ANY($1)", ids)}
+
+
+async def list_tasks(
+    connection: Connection,
+    account_id: UUID,
+    environment: str,
+    *,
+    after: UUID | None,
+    status: str | None,
+    model: str | None,
+    created_after: datetime | None,
+    rows: int,
+    now: datetime,
+) -> list[Task]:
+    """The newest first, below `after`; what has expired is left out."""
+    found = await connection.fetch(
+        _TASK
+        + """
+        WHERE account_id = $1 AND environment = $2 AND ($3::uuid IS NULL OR id < $3)
+          AND ($4::text IS NULL OR status = $4) AND ($5::text IS NULL OR model = $5)
+          AND ($6::timestamptz IS NULL OR created_at > $6) AND expires_at > $8
+        ORDER BY id DESC LIMIT $7
+        """,
+        account_id,
+        environment,
+        after,
+        status,
+        model,
+        created_after,
+        rows,
+        now,
+    )
+    return [Task(**row) for row in found]

@@ -1,0 +1,124 @@
+"""What a task is: its states, the one table of moves, and the row as the rest of the house sees it.
+
+    waiting ──▶ queued ──▶ running ──▶ succeeded
+       │          │  ▲        │
+       │          │  └────────┤ its lease was lost
+       └──────────┴───────────┴──▶ failed | cancelled
+
+A `queued` task that is `ready` holds a slot and may be claimed; one that is not is parked until a slot is free.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+WAITING: Final = "waiting"  #: Its bytes have not been seen: an upload not arrived, a URL not fetched.
+QUEUED: Final = "queued"  #: Its bytes are here and its price is set.
+RUNNING: Final = "running"  #: A worker holds its lease.
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+
+FINAL: Final = frozenset({SUCCEEDED, FAILED, CANCELLED})
+STATUSES: Final = (WAITING, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED)
+
+#: The only moves there are; a final status has none.
+MOVES: Final[dict[str, frozenset[str]]] = {
+    WAITING: frozenset({QUEUED, FAILED, CANCELLED}),
+    QUEUED: frozenset({RUNNING, FAILED, CANCELLED}),
+    RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, QUEUED}),
+    SUCCEEDED: frozenset(),
+    FAILED: frozenset(),
+    CANCELLED: frozenset(),
+}
+
+#: What a running task is doing.
+STAGES: Final = ("fetching", "working", "storing")
+
+LIGHT: Final = 0
+HEAVY: Final = 1
+LANES: Final = {"light": LIGHT, "heavy": HEAVY}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as its owner may see it. Times are aware; `input`, `metadata` and `outputs` are JSON as stored."""
+
+    id: UUID
+    account_id: UUID
+    environment: str
+    request_id: str
+    model: str
+    lane: int
+    status: str
+    ready: bool
+    input: bytes
+    metadata: bytes | None
+    source_id: UUID | None
+    attempts: int
+    stage: str | None
+    progress: float
+    status_reason: str | None
+    status_message: str | None
+    outputs: bytes | None
+    cost_held: int
+    cost_charged: int
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A task as a worker holds it. `lease_id` goes with every later write of this run."""
+
+    id: UUID
+    lease_id: UUID
+    account_id: UUID
+    environment: str
+    request_id: str
+    model: str
+    lane: int
+    input: bytes
+    attempts: int
+    max_attempts: int
+    deadline_seconds: int
+    retention_seconds: int
+    source_id: UUID | None
+    source_url: str | None
+    object_key: str | None  #: where the source's bytes lie
+    filename: str | None
+
+
+class OutputRecord(msgspec.Struct, frozen=True):
+    """One thing a task made, as kept in its row; the bytes are the blob of that id."""
+
+    id: UUID
+    type: str
+    filename: str
+    width: int
+    height: int
+    size_bytes: int
+    notes: dict[str, object] = {}
+
+
+def outputs_of(task: Task) -> list[OutputRecord]:
+    return msgspec.json.decode(task.outputs, type=list[OutputRecord]) if task.outputs else []
+
+
+def topic(task_id: UUID) -> str:
+    """What is announced when a task has moved."""
+    return f"t:{task_id}"
+
+
+def lane_topic(lane: int) -> str:
+    """What is announced when a task of the lane became ready."""
+    return f"lane:{lane}"
+
+
+FETCH_TOPIC: Final = "fetch"  #: announced when the bytes of a waiting task can be had

@@ -1,0 +1,44 @@
+"""What a blob is, and where its bytes lie."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+UPLOAD = "upload"
+FETCHED = "fetched"
+OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A row of `blobs`. `object_key` is None until the bytes are whole; `type` until a probe has read the header;
+    `fault` is why they are no media (`reason: message`).
+    """
+
+    id: UUID
+    account_id: UUID
+    environment: str
+    kind: str
+    task_id: UUID | None
+    filename: str | None
+    declared_type: str | None
+    declared_size: int | None
+    declared_hash: bytes | None
+    object_key: str | None
+    size_bytes: int | None
+    sha256: bytes | None
+    arrived_at: datetime | None
+    type: str | None
+    width: int | None
+    height: int | None
+    frames: int | None
+    fault: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+def new_object_key(*owner: UUID) -> str:
+    """A key no client can guess or choose: two letters to spread folders, the owners, 96 random bits."""
+    tail = secrets.token_hex(12)
+    return f"{tail[:2]}/" + "-".join([*(id_.hex for id_ in owner), tail])
