@@ -114,7 +114,7 @@ class Group(Generic[Item, Answer]):
             return [LATER] * len(items)
         except (*LOST, TimeoutError) as error:
             return await self._found_out(items, error)
-        except Exception as error:  # noqa: BLE001 - each caller gets it, and raises it in its own place
+        except Exception as error:  # each caller gets it, and raises it in its own place
             return [error] * len(items)
 
     async def _found_out(

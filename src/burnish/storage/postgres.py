@@ -151,6 +151,8 @@ class News:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._listening = asyncio.Event()
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
 
     async def start(self) -> None:
         """Returns when the first LISTEN stands, so that nothing announced later is missed."""
@@ -162,6 +164,9 @@ class News:
             await self._listening.wait()
 
     async def close(self) -> None:
+        """What was announced is still sent, when the server is there."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._all_sent.wait(), 1)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -170,7 +175,9 @@ class News:
         """Tell every process, soon and without waiting. Call it after the commit."""
         for topic in topics:
             self._unsent[topic] = None
-        self._wake.set()
+        if self._unsent:
+            self._all_sent.clear()
+            self._wake.set()
 
     @contextlib.contextmanager
     def subscribed(self, topic: str, told: Callable[[], None]) -> Iterator[None]:
@@ -230,6 +237,7 @@ class News:
                 except BaseException:
                     self.announce(payload.split(" "))
                     raise
+            self._all_sent.set()
 
     def _take(self) -> str:
         """As many topics as one payload holds, taken out of the unsent."""

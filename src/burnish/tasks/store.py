@@ -239,9 +239,9 @@ async def lock_leased(tx: Connection, ids: Sequence[UUID], leases: Sequence[UUID
 
 _END: Final = """
 UPDATE tasks t SET status = n.status, status_reason = n.reason, status_message = n.message, outputs = n.outputs,
-       ended_at = $7, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
+       ended_at = $7::timestamptz, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
        progress = CASE n.status WHEN 'succeeded' THEN 1 ELSE t.progress END,
-       stage = NULL, expires_at = $7 + make_interval(secs => t.retention_seconds)
+       stage = NULL, expires_at = $7::timestamptz + make_interval(secs => t.retention_seconds)
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[])
      AS n (id, lease_id, status, reason, message, outputs)
 WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.ended_at IS NULL AND t.leased_until IS NOT NULL
@@ -316,9 +316,9 @@ async def cancel(tx: Connection, task_id: UUID, now: datetime) -> Any:
     return await tx.fetchrow(
         """
         WITH old AS (SELECT id, status, ready, lane FROM tasks WHERE id = $1 AND ended_at IS NULL FOR UPDATE)
-        UPDATE tasks t SET status = 'cancelled', status_reason = 'cancelled_by_user', ended_at = $2, ready = false,
+        UPDATE tasks t SET status = 'cancelled', status_reason = 'cancelled_by_user', ended_at = $2::timestamptz, ready = false,
                fetchable = false, leased_until = NULL, waits_until = NULL, stage = NULL,
-               expires_at = $2 + make_interval(secs => t.retention_seconds)
+               expires_at = $2::timestamptz + make_interval(secs => t.retention_seconds)
         FROM old WHERE t.id = old.id
         RETURNING old.lane, (old.ready OR old.status = 'running') AS held_slot
         """,
@@ -361,6 +361,21 @@ async def requeue_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now:
     return found
 
 
+async def lock_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: datetime) -> set[UUID]:
+    """Lock those of these (task, lease) whose lease has still run out: nobody renewed meanwhile."""
+    rows = await tx.fetch(
+        """
+        SELECT t.id FROM tasks t JOIN unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
+               ON t.id = n.id AND t.lease_id = n.lease_id
+        WHERE t.leased_until < $3 ORDER BY t.id FOR UPDATE OF t
+        """,
+        [task for task, _ in leases],
+        [lease for _, lease in leases],
+        now,
+    )
+    return {row["id"] for row in rows}
+
+
 async def give_up_waiting(tx: Connection, now: datetime, rows: int) -> list[UUID]:
     """Fail the waiting tasks whose bytes did not come in time. They hold no slot."""
     found = await tx.fetch(
@@ -369,9 +384,9 @@ async def give_up_waiting(tx: Connection, now: datetime, rows: int) -> list[UUID
             SELECT id FROM tasks WHERE status = 'waiting' AND waits_until < $1 AND leased_until IS NULL
             ORDER BY waits_until LIMIT $2 FOR UPDATE SKIP LOCKED
         )
-        UPDATE tasks t SET status = 'failed', status_reason = 'input_timeout', ended_at = $1, fetchable = false,
+        UPDATE tasks t SET status = 'failed', status_reason = 'input_timeout', ended_at = $1::timestamptz, fetchable = false,
                status_message = 'The upload did not arrive in time. Make a new upload, send its bytes, then the task.',
-               waits_until = NULL, expires_at = $1 + make_interval(secs => t.retention_seconds)
+               waits_until = NULL, expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
         FROM late WHERE t.id = late.id RETURNING t.id
         """,
         now,
@@ -394,7 +409,7 @@ async def forget(tx: Connection, expired_before: datetime, rows: int) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def overfull(connection: Connection) -> list[Any]:
+async def parked_places(connection: Connection) -> list[Any]:
     """(account_id, lane) that have parked tasks: candidates for promotion after a ceiling was raised."""
     found: list[Any] = await connection.fetch(
         "SELECT DISTINCT account_id, lane FROM tasks WHERE status = 'queued' AND NOT ready"

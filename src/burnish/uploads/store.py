@@ -195,9 +195,12 @@ async def keep_objects(tx: Connection, keys: Sequence[str], delete_at: Sequence[
     )
 
 
-async def due_objects(connection: Connection, now: datetime, rows: int) -> list[str]:
-    found = await connection.fetch(
-        "SELECT key FROM objects WHERE delete_at <= $1 ORDER BY delete_at LIMIT $2", now, rows
+async def lock_due_objects(tx: Connection, now: datetime, rows: int) -> list[str]:
+    """Objects whose end has come, held for this transaction."""
+    found = await tx.fetch(
+        "SELECT key FROM objects WHERE delete_at <= $1 ORDER BY delete_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+        now,
+        rows,
     )
     return [row["key"] for row in found]
 

@@ -121,7 +121,7 @@ CREATE INDEX tasks_by_expiry ON tasks (expires_at);
 
 -- Tests move this one offset; only a service with `clock_offset` set reads it.
 CREATE TABLE clock (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     ahead   interval NOT NULL DEFAULT '0'
 );
 INSERT INTO clock DEFAULT VALUES;

@@ -1,0 +1,157 @@
+"""Writes the pages that are made from the code: the settings, the command line, the migrations' fingerprints.
+
+`scripts/docs` calls it after one of these changed; `--check` writes nothing, names what is stale and
+exits 1. A migration that a release has shipped is never edited: its line in the fingerprints never changes.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from burnish.cli import _VERBS
+from burnish.settings import Settings
+from burnish.storage.migrate import migrations
+
+ROOT = Path(__file__).parents[1]
+
+SETTINGS = """\
+# Settings
+
+<!-- Made from src/burnish/settings.py by scripts/docs. -->
+
+Read once at start. Later sources win over earlier ones:
+
+1. the defaults below;
+2. `burnish.toml`: the file that `BURNISH_CONFIG` names, else the one in the working directory, else the one in the
+   data directory;
+3. the environment: `http.port` is `BURNISH_HTTP_PORT`, lists are separated by commas;
+4. options of the command line, where a verb has one.
+
+A name that Burnish does not know, or a value of the wrong kind, stops the start and is named.
+
+```toml
+# burnish.toml
+blobs_url = "file:///srv/media"
+
+[http]
+port = 8080
+public_url = "https://media.example.com"
+```
+"""
+
+
+def settings_page() -> str:
+    """Every setting, by section, with its default and its meaning."""
+    sections = {"": [item for item in fields(Settings) if not is_dataclass(item.type)]}
+    sections |= {item.name: list(fields(item.type)) for item in fields(Settings) if is_dataclass(item.type)}
+    page = [SETTINGS]
+    for section, items in sections.items():
+        page += [f"## {section or 'At the top'}\n", "| setting | default | meaning |", "| --- | --- | --- |"]
+        prefix = f"{section}." if section else ""
+        page += [f"| `{prefix}{item.name}` | {_shown(item)} | {item.metadata['meaning']} |" for item in items]
+        page.append("")
+    return "\n".join(page)
+
+
+def _shown(item: Any) -> str:
+    if item.name == "data":
+        return "`/var/lib/burnish` for root, else `burnish` in the user's data folder (`$XDG_DATA_HOME`)"
+    if item.default in ("", ()):
+        return ""
+    if isinstance(item.default, bool):
+        return f"`{str(item.default).lower()}`"
+    return (
+        f"`{item.default:_}`"
+        if isinstance(item.default, int) and item.default >= 10_000
+        else f"`{item.default}`"
+    )
+
+
+COMMAND_LINE = """\
+# Command line
+
+<!-- Made from src/burnish/cli/ by scripts/docs. -->
+
+`burnish VERB --help` tells the same. Options win over the environment and `burnish.toml`, see [settings](settings.md).
+
+Facts go to standard output, the log to standard error. `--json` prints the facts as JSON, for scripts.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | something failed: a file, a check |
+| 2 | wrong use: an option that does not exist, or a value of the wrong kind |
+| 3 | the service or the machine does not let it; standard error says what to do |
+| 130 | interrupted |
+"""
+
+
+def command_line_page() -> str:
+    """Every verb, with what it takes."""
+    page = [COMMAND_LINE]
+    for verb, (meaning, module) in _VERBS.items():
+        parser = argparse.ArgumentParser(prog=f"burnish {verb}", description=meaning)
+        import_module(module).add_arguments(parser)
+        page += _verb(parser, meaning)
+    return "\n".join(page)
+
+
+def _verb(parser: argparse.ArgumentParser, meaning: str) -> Iterator[str]:
+    verbs = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if verbs:
+        for choice in verbs[0]._choices_actions:
+            yield from _verb(verbs[0].choices[choice.dest], choice.help or "")
+        return
+    yield f"## {parser.prog}\n"
+    yield f"{meaning[0].upper()}{meaning[1:]}.\n"
+    yield "| option | meaning |\n| --- | --- |"
+    for action in parser._actions:
+        if action.help is not argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
+            words = action.help % {**vars(action), "prog": parser.prog} if action.help else ""
+            yield f"| {_written(action)} | {words[:1].upper()}{words[1:]} |"
+    yield ""
+
+
+def _written(action: argparse.Action) -> str:
+    value = action.metavar or (
+        "\\|".join(map(str, action.choices)) if action.choices else action.dest.upper()
+    )
+    if not action.option_strings:
+        return f"`{value if isinstance(value, str) else value[0]}`"
+    return ", ".join(
+        f"`{option}`" if action.nargs == 0 else f"`{option} {value}`" for option in action.option_strings
+    )
+
+
+def fingerprints() -> str:
+    """What `sha256sum` prints for the migrations, in their order."""
+    return "".join(f"{m.checksum}  {m.number:04}_{m.name}.sql\n" for m in migrations())
+
+
+PAGES = {
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/cli.md": command_line_page,
+    "src/burnish/storage/migrations/SHA256SUMS": fingerprints,
+}
+
+
+def main() -> int:
+    """Write the stale pages, or only name them."""
+    stale = [
+        name
+        for name, page in PAGES.items()
+        if not (ROOT / name).is_file() or (ROOT / name).read_text("utf-8") != page()
+    ]
+    for name in stale:
+        if "--check" not in sys.argv:
+            (ROOT / name).write_text(PAGES[name](), "utf-8")
+        print(f"{'stale' if '--check' in sys.argv else 'written'}: {name}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The command line. Verbs import what they need when they are called: `--help` reads nothing else.
+
+Exit codes: 0 done, 1 something failed, 2 wrong use, 3 the service or the machine does not let it.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from burnish.errors import Refused, Unusable
+
+#: verb -> (what it does, the module whose `add_arguments` and `run` make it)
+_VERBS = {
+    "serve": ("run the service: API and workers", "burnish.cli.serve"),
+    "worker": ("run a worker alone, beside a service or a database", "burnish.cli.worker"),
+    "enhance": ("enhance files", "burnish.cli.enhance"),
+    "keys": ("create, list and revoke API keys", "burnish.cli.keys"),
+    "doctor": ("check the machine, the settings and every invariant of the database", "burnish.cli.doctor"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, call the verb, exit with its code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(prog="burnish", description="The self-hosted media-AI API.")
+    parser.add_argument("--version", action="version", version=f"burnish {version('burnish')}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for verb, (meaning, module) in _VERBS.items():
+        verb_parser = verbs.add_parser(verb, help=meaning, description=meaning.capitalize() + ".")
+        if verb == called:
+            import_module(module).add_arguments(verb_parser)
+    options = parser.parse_args(arguments)
+    try:
+        code = import_module(_VERBS[options.verb][1]).run(options)
+    except (Unusable, Refused) as error:
+        print(f"burnish: {error}", file=sys.stderr)
+        code = 3
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "burnish":
+            raise
+        print(f"burnish: {options.verb} needs {error.name}: pip install 'burnish[server]'", file=sys.stderr)
+        code = 3
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has left
+        code = 1
+    sys.exit(code)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """`--data` and `--json`, which every verb that works on a directory takes."""
+    parser.add_argument("--data", metavar="DIR", help="the data directory (default: as in the settings)")
+    parser.add_argument("--json", action="store_true", help="print facts as JSON")

@@ -1,0 +1,231 @@
+"""`burnish serve`: the API in this process, workers in processes of their own, the embedded database beside them."""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from burnish import log
+from burnish import settings as settings_
+from burnish.cli import add_common
+from burnish.errors import Unusable
+from burnish.ids import to_wire
+from burnish.keys.issue import issue_first_key, issue_key
+from burnish.resources import Resources, open_resources
+from burnish.server import build_app
+from burnish.settings import Settings
+from burnish.storage import directory
+from burnish.uploads.sample import keep_sample
+
+_log = log.get("serve")
+_STOP_SECONDS: Final = 2.0  #: for requests under way, and for workers, before they are cut
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: 8000)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes; 0 runs the API alone (default: 1)"
+    )
+    parser.add_argument("--issue-key", metavar="NAME", help="make a key that expires in 24 h and print it")
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = settings_.read(
+        os.environ,
+        {
+            "data": options.data,
+            "http.host": options.host,
+            "http.port": options.port,
+            "workers.processes": options.workers,
+        },
+    )
+    log.start(level=settings.log.level, format=settings.log.format)
+    asyncio.run(_serve(settings, options))
+    return 0
+
+
+async def _serve(settings: Settings, options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    directory.prepare(settings.data)
+    with _only_one(settings) as sock:
+        settings = _at(settings, sock)
+        async with open_resources(settings) as resources:
+            app = build_app(resources)
+            server = _Server(
+                uvicorn.Config(
+                    app,
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    lifespan="off",
+                    timeout_graceful_shutdown=int(_STOP_SECONDS),
+                    h11_max_incomplete_event_size=None,
+                )
+            )
+            serving = asyncio.create_task(server.serve(sockets=[sock]))
+            stopping = asyncio.create_task(stop.wait())
+            async with _workers(settings):
+                _announce_place(settings)
+                await _greet(resources, options)
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                app.state.draining = True
+                server.should_exit = True
+            await serving
+    (settings.data / "serve.json").unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[socket.socket]:
+    """The directory's one `serve`, and its socket."""
+    try:
+        lock = directory.hold_serve(settings.data)
+    except Unusable as error:
+        place = settings.data / "serve.json"
+        where = json.loads(place.read_text()).get("url") if place.is_file() else None
+        raise Unusable(f"{error} It answers at {where}." if where else str(error)) from error
+    with contextlib.closing(lock):
+        family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.http.host, settings.http.port))
+        except OSError as error:
+            sock.close()
+            raise Unusable(
+                f"Port {settings.http.port} on {settings.http.host} cannot be used ({error.strerror}). "
+                "Choose another with --port."
+            ) from error
+        sock.listen(2048)
+        with contextlib.closing(sock):
+            yield sock
+
+
+def _at(settings: Settings, sock: socket.socket) -> Settings:
+    """The settings with the port that was got, so that links name it."""
+    return dataclasses.replace(settings, http=dataclasses.replace(settings.http, port=sock.getsockname()[1]))
+
+
+def _announce_place(settings: Settings) -> None:
+    place = settings.data / "serve.json"
+    place.write_text(json.dumps({"url": settings.public_url, "pid": os.getpid()}) + "\n")
+
+
+# --- workers ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _workers(settings: Settings) -> AsyncIterator[None]:
+    """Worker processes, started again when they die; ended, and waited for, on the way out."""
+    keepers = [asyncio.create_task(_keep_worker(settings)) for _ in range(settings.workers.processes)]
+    try:
+        yield
+    finally:
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+
+
+async def _keep_worker(settings: Settings) -> None:
+    pause = 0.1
+    environ = {
+        **os.environ,
+        "BURNISH_HTTP_HOST": settings.http.host,
+        "BURNISH_HTTP_PORT": str(settings.http.port),
+    }
+    while True:
+        started = asyncio.get_running_loop().time()
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "burnish", "worker", "--until-stdin-closes", "--data", str(settings.data),
+            stdin=asyncio.subprocess.PIPE, env=environ, start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = await worker.wait()
+        finally:
+            await _end_worker(worker)
+        if asyncio.get_running_loop().time() - started > 30:
+            pause = 0.1
+        _log.error("worker_died", code=code, again_in_seconds=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 10.0)
+
+
+async def _end_worker(worker: asyncio.subprocess.Process) -> None:
+    if worker.returncode is not None:
+        return
+    assert worker.stdin is not None
+    worker.stdin.close()
+    try:
+        await asyncio.wait_for(worker.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        worker.kill()
+        await worker.wait()
+
+
+# --- what a person sees -------------------------------------------------------------------------------------------
+
+
+async def _greet(resources: Resources, options: argparse.Namespace) -> None:
+    now = resources.clock.now()
+    secret = await issue_first_key(resources.db, now=now)
+    if options.issue_key:
+        _, secret = await issue_key(
+            resources.db, name=options.issue_key, expires_at=now + timedelta(hours=24), now=now
+        )
+    settings = resources.settings
+    if options.json:
+        print(json.dumps({"url": settings.public_url, "key": secret, "data": str(settings.data)}), flush=True)
+    else:
+        sample = await keep_sample(resources.db, resources.blobs, settings.uploads.retention_seconds)
+        print(_welcome(settings, secret, to_wire("upload", sample)), flush=True)
+
+
+def _welcome(settings: Settings, secret: str | None, sample: str) -> str:
+    url = settings.public_url
+    header = f'-H "Authorization: Bearer {secret or "$BURNISH_API_KEY"}"'
+    body = json.dumps({"model": "upscale", "input": {"image": sample, "scale": 2}})
+    return f"""
+  Burnish is at {url}
+  Its reference is at {url}/docs, its data in {settings.data}
+
+  {f"Your API key, shown this once: {secret}" if secret else "Another API key: " + _keys_command(settings)}
+
+  Enlarge the sample photo:
+
+    curl -s {url}/v1/tasks {header} \\
+      -H "Content-Type: application/json" -d '{body}'
+
+  Read the result, and the link to its picture:
+
+    curl -s "{url}/v1/tasks?limit=1" {header}
+
+  Stop with Ctrl-C.
+"""
+
+
+def _keys_command(settings: Settings) -> str:
+    program = sys.argv[0] if Path(sys.argv[0]).name == "burnish" else f"{sys.executable} -m burnish"
+    return f"{program} keys create --data {settings.data}"

@@ -1,0 +1,122 @@
+"""The two clients: an address, a key, and the resources behind them."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from burnish.client._models import AsyncModels, Models
+from burnish.client._outputs import AsyncOutputs, Outputs
+from burnish.client._service import Service
+from burnish.client._tasks import AsyncTasks, Tasks
+from burnish.client._uploads import AsyncUploads, Uploads
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+
+class Client:
+    """A client whose methods block. Threads may share one; close it, or use it in a `with`.
+
+    Args:
+        url: where the service is; else `BURNISH_URL`, else `http://127.0.0.1:8000`.
+        key: the API key; else `BURNISH_API_KEY`.
+        timeout_seconds: the longest silence of a connection that is borne.
+        max_retries: tries after the first, of one request.
+        http: an `httpx.Client` of yours, for proxies or certificates; it stays yours to close.
+        sleep: what pauses between tries; takes seconds.
+        clock: monotonic seconds, for the `timeout` of waits.
+
+    Raises:
+        ValueError: there is no key, or the address is no http(s) URL.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        max_retries: int = 6,
+        http: httpx.Client | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        service = _service(url, key, timeout_seconds, max_retries, clock)
+        self.url = service.url
+        self._own = http is None
+        self._http = httpx.Client() if http is None else http
+        self.tasks = Tasks(service, self._http, sleep)
+        self.uploads = Uploads(service, self._http, sleep)
+        self.outputs = Outputs(service, self._http, sleep)
+        self.models = Models(service, self._http, sleep)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """A client whose methods are awaited, in asyncio. The arguments are those of `Client`; `sleep` is awaited."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        max_retries: int = 6,
+        http: httpx.AsyncClient | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        service = _service(url, key, timeout_seconds, max_retries, clock)
+        self.url = service.url
+        self._own = http is None
+        self._http = httpx.AsyncClient() if http is None else http
+        self.tasks = AsyncTasks(service, self._http, sleep)
+        self.uploads = AsyncUploads(service, self._http, sleep)
+        self.outputs = AsyncOutputs(service, self._http, sleep)
+        self.models = AsyncModels(service, self._http, sleep)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _service(
+    url: str | None, key: str | None, timeout_seconds: float, max_retries: int, clock: Callable[[], float]
+) -> Service:
+    place = (url or os.environ.get("BURNISH_URL") or DEFAULT_URL).rstrip("/")
+    parsed = httpx.URL(place)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"The service's address is {place!r}; it must begin with http:// or https://.")
+    secret = key or os.environ.get("BURNISH_API_KEY")
+    if not secret:
+        raise ValueError("There is no API key: give `key`, or set BURNISH_API_KEY.")
+    if not (secret.isascii() and secret.isprintable()):
+        raise ValueError("The API key holds characters that no key has; was it copied whole?")
+    return Service(
+        url=place, key=secret, timeout_seconds=timeout_seconds, max_retries=max_retries, clock=clock
+    )

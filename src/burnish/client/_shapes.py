@@ -1,0 +1,149 @@
+"""What the service answers with, as frozen values: tasks, outputs, uploads, models.
+
+Read from the replies' JSON by the resources. Members that this version does not know stay in `raw`, so that a
+newer service can be read by an older client. Times are aware, sizes in bytes, progress from 0 to 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Self
+
+#: Statuses that a task does not leave.
+FINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One thing a task made. `url` answers its bytes, without a key, until `expires_at`."""
+
+    url: str
+    type: str
+    width: int | None
+    height: int | None
+    size_bytes: int | None
+    expires_at: datetime | None
+    filename: str | None = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        return cls(
+            url=data["url"],
+            type=data["type"],
+            width=data.get("width"),
+            height=data.get("height"),
+            size_bytes=data.get("size_bytes"),
+            expires_at=_time(data.get("expires_at")),
+            filename=data.get("filename"),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as the service told it last; it is not kept up to date.
+
+    `status` is waiting, queued, running, succeeded, failed or cancelled; a running task has a `stage` (fetching,
+    working, storing). `status_reason` says in one word why it failed, `status_message` in a sentence.
+    `retry_after` is how long the service thinks a pending task still takes, in seconds.
+    """
+
+    id: str
+    model: str
+    status: str
+    stage: str | None
+    progress: float
+    status_reason: str | None
+    status_message: str | None
+    retryable: bool
+    outputs: tuple[Output, ...]
+    cost: Json
+    created_at: datetime
+    expires_at: datetime | None
+    retry_after: float | None = field(default=None, compare=False)
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status in FINAL
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+    @classmethod
+    def from_json(cls, data: Json, retry_after: float | None = None) -> Self:
+        created_at = _time(data["created_at"])
+        assert created_at is not None
+        return cls(
+            id=data["id"],
+            model=data["model"],
+            status=data["status"],
+            stage=data.get("stage"),
+            progress=float(data.get("progress") or 0),
+            status_reason=data.get("status_reason"),
+            status_message=data.get("status_message"),
+            retryable=bool(data.get("retryable")),
+            outputs=tuple(Output.from_json(output) for output in data.get("outputs") or ()),
+            cost=data.get("cost") or {},
+            created_at=created_at,
+            expires_at=_time(data.get("expires_at")),
+            retry_after=retry_after,
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A place for bytes, and, once `uploads.create` returned it, the bytes themselves. `id` goes into a task's input."""
+
+    id: str
+    url: str
+    method: str
+    headers: Mapping[str, str]
+    access_url: str | None
+    expires_at: datetime | None
+    max_bytes: int | None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        return cls(
+            id=data["id"],
+            url=data["url"],
+            method=data.get("method") or "PUT",
+            headers=data.get("headers") or {},
+            access_url=data.get("access_url"),
+            expires_at=_time(data.get("expires_at")),
+            max_bytes=data.get("max_bytes"),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Something the service can do: its public name, the JSON schema of its input, its price and its limits."""
+
+    name: str
+    input_schema: Json
+    price: Any
+    limits: Json
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        return cls(
+            name=data["name"],
+            input_schema=data.get("input_schema") or {},
+            price=data.get("price"),
+            limits=data.get("limits") or {},
+            raw=data,
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,1 @@
+"""What does the work: the catalogue of models, the promise that workers call, and the children that keep it."""

@@ -1,0 +1,121 @@
+"""Run a claimed task: its bytes to the engine, the engine's outputs to storage. Called by the worker.
+
+Ends in an `Ending`, whatever happens, or is cancelled from outside when the lease is lost. Nothing here writes
+the task's row. Each output's object is named, durably, before its first byte; its key contains the lease, so the
+bytes of a run that was believed dead never stand in the way of the run that replaced it.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import PurePath
+from typing import BinaryIO
+
+import msgspec
+
+from burnish import log
+from burnish.engines import catalogue
+from burnish.engines.engine import Engines, Job, Output
+from burnish.errors import Failed, NotFound, Refused
+from burnish.ids import new_id
+from burnish.storage.blobs import Blobs
+from burnish.storage.postgres import Database
+from burnish.tasks.finish import Ending
+from burnish.tasks.task import Claimed, OutputRecord
+from burnish.uploads.blob import OUTPUT, Blob
+from burnish.uploads.keep import keep_object
+
+_log = log.get("run")
+_CHUNK_BYTES = 1 << 18
+
+Progress = Callable[[str, float], None]  #: told the stage and how much of it is done, 0 to 1
+
+
+async def run(task: Claimed, *, db: Database, blobs: Blobs, engines: Engines, progress: Progress) -> Ending:
+    """Do the work of one claim, within its deadline."""
+    try:
+        async with asyncio.timeout(task.deadline_seconds):
+            return await _run(task, db, blobs, engines, progress)
+    except TimeoutError:
+        return Ending(task, "deadline_exceeded", f"The task did not end within {task.deadline_seconds} s.")
+    except Failed as failed:
+        return Ending(task, failed.reason, failed.message)
+    except Refused as refused:  # storage that is full or away
+        return Ending(task, "internal", refused.message)
+
+
+async def _run(task: Claimed, db: Database, blobs: Blobs, engines: Engines, progress: Progress) -> Ending:
+    model = catalogue.find_model(task.model)
+    if model is None:
+        raise Failed("internal", f"The model {task.model} is no longer here.")
+    parameters = msgspec.json.decode(task.input, type=model.parameters)
+    with tempfile.TemporaryFile() as source:
+        if task.object_key is not None:
+            progress("fetching", 0.0)
+            await copy_source(blobs, task.object_key, source)
+        job = Job(
+            account=task.account_id,
+            model=model,
+            params=parameters,
+            source_fd=source.fileno() if task.object_key is not None else None,
+            deadline_seconds=task.deadline_seconds,
+        )
+        made = await engines.run(job, progress)
+    try:
+        if made:
+            progress("storing", 0.0)
+        return Ending(task, outputs=[await _store(task, output, db, blobs) for output in made])
+    finally:
+        for output in made:
+            os.close(output.fd)
+
+
+async def copy_source(blobs: Blobs, key: str, into: BinaryIO) -> None:
+    """The bytes of an object into an open file. Raises Failed when they have expired."""
+    try:
+        await blobs.copy_to(key, into.fileno())
+    except NotFound as error:
+        raise Failed(
+            "input_unreachable", "The input has expired. Upload it again and make a new task."
+        ) from error
+    into.seek(0)
+
+
+async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> tuple[OutputRecord, Blob]:
+    stored = await keep_object(db, blobs, chunks_of(output.fd), task.id, task.lease_id, max_bytes=1 << 40)
+    filename = f"{PurePath(task.filename or task.model).stem or task.model}-{task.model}.{output.extension}"
+    now = db.clock.now()
+    blob = Blob(
+        id=new_id(),
+        account_id=task.account_id,
+        environment=task.environment,
+        kind=OUTPUT,
+        task_id=task.id,
+        filename=filename,
+        declared_type=None,
+        declared_size=None,
+        declared_hash=None,
+        object_key=stored.key,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+        arrived_at=now,
+        type=output.type,
+        width=output.width,
+        height=output.height,
+        frames=1,
+        fault=None,
+        created_at=now,
+        expires_at=now,  # set by the ending, which knows when it is
+    )
+    record = OutputRecord(
+        blob.id, output.type, filename, output.width, output.height, stored.size_bytes, output.notes
+    )
+    return record, blob
+
+
+async def chunks_of(fd: int) -> AsyncIterator[bytes]:
+    """What an open descriptor holds, from its beginning."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    while chunk := await asyncio.to_thread(os.read, fd, _CHUNK_BYTES):
+        yield chunk

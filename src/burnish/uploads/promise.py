@@ -1,0 +1,80 @@
+"""Promise a place: an upload is announced with its name, type and size, and waits for its bytes."""
+
+import unicodedata
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from burnish.errors import Invalid, TooLarge
+from burnish.ids import new_id
+from burnish.settings import Uploads
+from burnish.storage.postgres import LOST, Database, away
+from burnish.uploads import store
+from burnish.uploads.blob import UPLOAD, Blob
+
+_LONGEST_NAME: Final = 255
+
+
+async def promise(
+    db: Database,
+    settings: Uploads,
+    *,
+    account_id: UUID,
+    environment: str,
+    filename: str,
+    content_type: str,
+    size_bytes: int,
+    sha256: bytes | None,
+    now: datetime,
+) -> Blob:
+    """A new upload. Its bytes are awaited until `expires_at`.
+
+    Raises:
+        Invalid: a filename of nothing that can be shown.
+        TooLarge: more than `uploads.max_bytes`.
+        Unavailable: the database did not answer.
+    """
+    if size_bytes > settings.max_bytes:
+        raise TooLarge(
+            f"Uploads may hold at most {settings.max_bytes} bytes.",
+            code="upload_too_large",
+            param="size_bytes",
+            details={"max_bytes": settings.max_bytes},
+        )
+    blob = Blob(
+        id=new_id(),
+        account_id=account_id,
+        environment=environment,
+        kind=UPLOAD,
+        task_id=None,
+        filename=_shown(filename),
+        declared_type=content_type,
+        declared_size=size_bytes,
+        declared_hash=sha256,
+        object_key=None,
+        size_bytes=None,
+        sha256=None,
+        arrived_at=None,
+        type=None,
+        width=None,
+        height=None,
+        frames=None,
+        fault=None,
+        created_at=now,
+        expires_at=now + timedelta(seconds=settings.arrival_seconds),
+    )
+    try:
+        async with db.transaction() as tx:
+            await store.insert_upload(tx, blob)
+    except (*LOST, TimeoutError) as error:
+        raise away(error) from error
+    return blob
+
+
+def _shown(filename: str) -> str:
+    """The last part of a path, without what cannot be seen."""
+    last = filename.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip()
+    if not shown:
+        raise Invalid("Give the file a name.", param="filename")
+    return shown[:_LONGEST_NAME]

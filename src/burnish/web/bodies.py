@@ -1,0 +1,145 @@
+"""What a request brings: its JSON body, its stream of bytes, its query; each bounded, checked, and explained when wrong.
+
+Handlers call these; a size is refused before it is read where the client says it, and while it is read where not.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from burnish.errors import Invalid, Malformed, TooLarge, UnsupportedMedia
+from burnish.web.request import HungUp, Request
+
+T = TypeVar("T")
+
+_NUL: Final = b"\\u0000"
+
+
+async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+    """The JSON body as the decoder's type.
+
+    Raises:
+        UnsupportedMedia: another content type.
+        TooLarge: more than `http.body_bytes`.
+        Malformed: no JSON, or not in UTF-8; the message says where.
+        Invalid: JSON of another shape; `param` names the field.
+    """
+    media_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
+    return decode(await read(request), decoder)
+
+
+async def read(request: Request) -> bytes:
+    """The whole body. Raises TooLarge, Malformed (it stalled), HungUp."""
+    http = request.resources.settings.http
+    declared = length(request)
+    if declared is not None and declared > http.body_bytes:
+        raise _too_large(http.body_bytes)
+    parts, size = [], 0
+    async for chunk in stream(request, http.idle_seconds):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > http.body_bytes:
+            raise _too_large(http.body_bytes)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def stream(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
+    """The body's chunks as they come.
+
+    Raises:
+        Malformed: `body_stalled`: nothing came for `idle_seconds`.
+        HungUp: the client went before the end.
+    """
+    more = True
+    while more:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise Malformed(
+                f"No byte of the body came for {idle_seconds} seconds.", code="body_stalled"
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise HungUp
+        more = message.get("more_body", False)
+        if chunk := message.get("body"):
+            yield chunk
+
+
+def length(request: Request) -> int | None:
+    """The size that the client says its body has."""
+    text = request.header(b"content-length")
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """`body` as the decoder's type; text in it is UTF-8 and free of NUL, which databases and other programs choke on."""
+    try:
+        if not body.isascii():
+            body.decode()
+        value = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise explained(error) from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The body is not UTF-8: byte {error.start} cannot be read.") from error
+    except msgspec.DecodeError as error:
+        raise Malformed(f"The body is no JSON: {_plain(error)}.") from error
+    except RecursionError as error:
+        raise Malformed("The body is nested too deeply.") from error
+    if _NUL in body and (path := _path_of_nul(msgspec.json.decode(body))):
+        raise _holds_nul(path)
+    return value
+
+
+def query(request: Request, type_: type[T]) -> T:
+    """The query as `type_`, a struct that knows every parameter. Raises Invalid; `param` names the parameter."""
+    text = request.scope["query_string"]
+    pairs = dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True)) if text else {}
+    if b"%00" in text and (name := _path_of_nul(pairs)):
+        raise _holds_nul(name)
+    try:
+        return msgspec.convert(pairs, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise explained(error) from error
+
+
+def explained(error: msgspec.ValidationError, within: str = "") -> Invalid:
+    """What msgspec found, with the field's path in front: "Expected `int` <= 4 - at `$.scale`" -> `input.scale`."""
+    message, _, at = str(error).partition(" - at ")
+    path = at.rpartition("`$")[2].rstrip("`")
+    code = "invalid"
+    for words, found in (("unknown field `", "unknown_field"), ("missing required field `", "missing_field")):
+        if words in message:
+            path, code = f"{path}.{message.partition(words)[2].rstrip('`')}", found
+    param = (within + path).lstrip(".") or None
+    return Invalid(f"{message}.", param=param, code=code)
+
+
+def _path_of_nul(value: Any, path: str = "") -> str | None:
+    """Where a text with NUL stands; None when there is none."""
+    if isinstance(value, str):
+        return path or "body" if "\0" in value else None
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        inner = f"{path}.{key}".lstrip(".").replace("\0", "?")
+        if found := _path_of_nul(str(key), inner) or _path_of_nul(member, inner):
+            return found
+    return None
+
+
+def _holds_nul(path: str) -> Invalid:
+    return Invalid("Text may not hold the character U+0000.", param=path)
+
+
+def _plain(error: msgspec.DecodeError) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if "truncated" in text else text
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes.", details={"max_bytes": limit})

@@ -1,0 +1,88 @@
+"""Stored bytes over HTTP: conditions, ranges, and headers that keep a browser from running what a client stored.
+
+Called by the routes that serve a signed link. A file never changes under its id, so its hash is its ETag.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from burnish.clock import seconds_until
+from burnish.uploads.blob import Blob
+from burnish.web.replies import Headers, Reply, Stream
+from burnish.web.request import Request
+
+_RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
+#: What a browser shows without running anything; the rest is offered for saving.
+_SHOWN: Final = re.compile(r"image/(avif|bmp|gif|heic|heif|jpeg|png|tiff|webp)|video/[a-z0-9.+-]+")
+_LIFELESS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"accept-ranges", b"bytes"),
+)
+
+Read = Callable[[int, int], AsyncIterator[bytes]]  #: the bytes from one offset up to before another
+
+
+def serve(request: Request, file: Blob, read: Read, now: datetime) -> Reply | Stream:
+    """200 with all of it, 206 with a part, 304 where the client has it, or 416. Several ranges are answered with all."""
+    assert file.size_bytes is not None
+    assert file.sha256 is not None
+    tag = f'"{file.sha256.hex()}"'
+    headers = (*_LIFELESS, *_about(file, tag, now))
+    if _matches(request.header(b"if-none-match"), tag):
+        return Reply(304, b"", headers)
+    span = _span(request, tag, file.size_bytes)
+    if span is None:
+        return Reply(416, b"", (*_LIFELESS, (b"content-range", b"bytes */%d" % file.size_bytes)))
+    start, end = span
+    idle_seconds = request.resources.settings.http.idle_seconds
+    if (start, end) == (0, file.size_bytes):
+        return Stream(200, read(start, end), end, idle_seconds, headers)
+    part = (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, file.size_bytes))
+    return Stream(206, read(start, end), end - start, idle_seconds, (*headers, part))
+
+
+def _about(file: Blob, tag: str, now: datetime) -> Headers:
+    media_type = file.type or file.declared_type or "application/octet-stream"
+    shown = file.type is not None and _SHOWN.fullmatch(file.type)
+    return (
+        (b"content-type", media_type.encode("latin-1", "replace")),
+        (b"content-disposition", disposition("inline" if shown else "attachment", file.filename or "file")),
+        (b"etag", tag.encode()),
+        (b"cache-control", b"private, max-age=%d" % seconds_until(file.expires_at, now)),
+    )
+
+
+def disposition(kind: str, filename: str) -> bytes:
+    """The header, with the name in ASCII for old readers and in UTF-8 for the others (RFC 6266)."""
+    plain = re.sub(r'[^ !#-\[\]-~]|%', "_", filename)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}".encode()
+
+
+def _matches(condition: str | None, tag: str) -> bool:
+    if condition is None:
+        return False
+    return condition.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in condition.split(",")]
+
+
+def _span(request: Request, tag: str, size: int) -> tuple[int, int] | None:
+    """The bytes asked for, `(start, end)`; all of them where the range is unreadable or its condition fails; None
+    where there are no such bytes.
+    """
+    asked = request.header(b"range")
+    condition = request.header(b"if-range")
+    found = _RANGE.fullmatch(asked) if asked is not None else None
+    if found is None or condition not in {None, tag}:
+        return 0, size
+    first, last = found.groups()
+    if not first and not last:
+        return 0, size
+    if not first:
+        return (max(0, size - int(last)), size) if int(last) else None
+    if last and int(last) < int(first):
+        return 0, size
+    end = min(size, int(last) + 1) if last else size
+    return (int(first), end) if int(first) < size else None

@@ -1,0 +1,78 @@
+"""What goes back: a reply whole in memory, or one streamed from storage. Each carries its request's id.
+
+Handlers return one of the two; `endpoint.py` sends it. Bodies are encoded once, by msgspec.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from burnish.web.request import HungUp, Request, Send
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_JSON: Final = (b"content-type", b"application/json")
+#: Replies hold signed links and the state of this moment; nothing between us and the client keeps them.
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply with its whole body."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+    async def send(self, request: Request, send: Send) -> None:
+        length = (b"content-length", b"%d" % len(self.body))
+        await send(_start(self.status, request, (*self.headers, length)))
+        body = b"" if request.scope["method"] == "HEAD" else self.body
+        await send({"type": "http.response.body", "body": body})
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A reply whose body comes in chunks, `size_bytes` in all. A client that takes nothing for `idle_seconds` is cut."""
+
+    status: int
+    chunks: AsyncIterator[bytes]
+    size_bytes: int
+    idle_seconds: float
+    headers: Headers
+
+    async def send(self, request: Request, send: Send) -> None:
+        length = (b"content-length", b"%d" % self.size_bytes)
+        await send(_start(self.status, request, (*self.headers, length)))
+        if request.scope["method"] != "HEAD":
+            await request.while_there(self._pump(send))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _pump(self, send: Send) -> None:
+        async for chunk in self.chunks:
+            try:
+                async with asyncio.timeout(self.idle_seconds):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except TimeoutError as error:
+                raise HungUp from error
+
+
+def json(value: object, *, status: int = 200, headers: Headers = ()) -> Reply:
+    """A reply in JSON."""
+    return Reply(status, _ENCODE(value), (_JSON, _NOT_KEPT, *headers))
+
+
+def text(value: str, media_type: str, *, headers: Headers = ()) -> Reply:
+    return Reply(200, value.encode(), ((b"content-type", f"{media_type}; charset=utf-8".encode()), *headers))
+
+
+def _start(status: int, request: Request, headers: Headers) -> dict[str, object]:
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [*headers, (b"request-id", request.id.encode())],
+    }

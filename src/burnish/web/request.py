@@ -1,0 +1,111 @@
+"""One request as its handler sees it: what came over the wire, and what the process works with.
+
+Made by `endpoint.py` for every request; nothing in it is parsed before it is asked for.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from burnish.ids import new_id, to_wire
+from burnish.metrics import Metrics
+from burnish.resources import Resources
+from burnish.uploads.sign import Links
+
+T = TypeVar("T")
+
+Scope = dict[str, Any]
+Receive = Any  #: ASGI's callables, as Starlette and uvicorn pass them
+Send = Any
+
+
+class Site:
+    """What all surfaces of a process share."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self.links = Links(resources.secret_keys, resources.settings.public_url)
+        self.metrics = Metrics()
+        self._stopping = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Set it when the process stops: new requests are refused, and those that wait answer at once."""
+        return self._stopping.is_set()
+
+    @draining.setter
+    def draining(self, stopping: bool) -> None:
+        (self._stopping.set if stopping else self._stopping.clear)()
+
+    async def until_draining(self) -> None:
+        await self._stopping.wait()
+
+
+class HungUp(Exception):
+    """The client is gone; there is nobody to answer."""
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Request:
+    """`id` goes into the reply, the log and the task; `account_id` is known once `caller` has said who it is."""
+
+    __slots__ = ("account_id", "id", "receive", "resources", "scope", "site")
+
+    def __init__(self, site: Site, scope: Scope, receive: Receive) -> None:
+        self.site = site
+        self.resources = site.resources
+        self.scope = scope
+        self.receive = receive
+        self.id = to_wire("req", new_id())
+        self.account_id: UUID | None = None
+
+    @property
+    def method(self) -> str:
+        """In capitals; what no specification knows is `OTHER`."""
+        method: str = self.scope["method"]
+        return method if method in _METHODS else "OTHER"
+
+    @property
+    def now(self) -> datetime:
+        return self.resources.clock.now()
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                text: str = value.decode("latin-1")
+                return text
+        return None
+
+    def path_value(self, name: str) -> str:
+        value: str = self.scope["path_params"][name]
+        return value
+
+    async def while_there(
+        self, work: Coroutine[Any, Any, T], *, though_draining: bool = True
+    ) -> T | None:
+        """`work`, for as long as the client is there; None where the service began to drain first.
+
+        Call it when the body has been read. Raises HungUp, and whatever `work` raises.
+        """
+        watches = [self._gone()] if though_draining else [self._gone(), self.site.until_draining()]
+        working, gone, *others = tasks = [asyncio.ensure_future(one) for one in (work, *watches)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            if gone.done():
+                raise HungUp
+            return None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,253 @@
+"""The worker: claim, renew while it runs, end. One a process; `run` lives until `stop` is set.
+
+Two lanes claim tasks that are ready, one claims waiting tasks whose bytes can be had. All are told of work by
+notification, and look by themselves every few seconds. One upkeep loop renews every lease at a third of its time
+and writes progress at most twice a second; a task that a renewal does not find is lost or cancelled, and its run
+is stopped.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from burnish import log
+from burnish.engines.engine import Engines
+from burnish.errors import Failed, Unavailable
+from burnish.ids import new_id
+from burnish.resources import Resources
+from burnish.tasks import lease
+from burnish.tasks.arrive import Seen
+from burnish.tasks.finish import Ending
+from burnish.tasks.run import run
+from burnish.tasks.task import FETCH_TOPIC, HEAVY, LIGHT, Claimed, lane_topic, topic
+from burnish.workers.fetch import fetch
+from burnish.workers.sweep import sweep
+
+_log = log.get("worker")
+_UPKEEP_SECONDS: Final = 0.5
+_PRESENCE_SECONDS: Final = 10.0
+_OUR_FAULT: Final = "Something failed on our side; nothing was charged. The log of the worker says what."
+
+
+@dataclass(slots=True)
+class _Held:
+    """A task this worker has, and what it last said of itself."""
+
+    task: Claimed
+    work: asyncio.Task[None]
+    stage: str | None = None
+    progress: float = 0.0
+    written: tuple[str | None, float] = (None, 0.0)
+
+    def report(self, stage: str, fraction: float) -> None:
+        self.stage, self.progress = stage, fraction
+
+
+class Worker:
+    """Runs tasks with `engines` until told to stop."""
+
+    def __init__(self, resources: Resources, engines: Engines) -> None:
+        self._resources = resources
+        self._engines = engines
+        self._settings = resources.settings
+        self._held: dict[Any, _Held] = {}
+        self._upkeep_now = asyncio.Event()
+        self._id = new_id()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; then give back what is held, so that others have it at once."""
+        workers = self._settings.workers
+        seconds = self._settings.tasks.lease_seconds
+        db = self._resources.db
+        await self._show_presence()
+        loops = [
+            self._lane(
+                lane_topic(LIGHT),
+                workers.light,
+                lambda rows: lease.claim(db, LIGHT, rows, seconds),
+                self._run,
+            ),
+            self._lane(
+                lane_topic(HEAVY),
+                workers.heavy,
+                lambda rows: lease.claim(db, HEAVY, rows, seconds),
+                self._run,
+            ),
+            self._lane(
+                FETCH_TOPIC, workers.fetches, lambda rows: lease.claim_fetches(db, rows, seconds), self._fetch
+            ),
+            self._forever(self._upkeep),
+            self._forever(self._sweep),
+            self._forever(self._presence),
+        ]
+        running = [asyncio.create_task(loop) for loop in loops]
+        _log.info("worker_started", pid=os.getpid(), light=workers.light, heavy=workers.heavy)
+        await stop.wait()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._give_back()
+
+    # --- claiming -------------------------------------------------------------------------------------------------
+
+    async def _lane(
+        self,
+        told_by: str,
+        capacity: int,
+        claim: Callable[[int], Coroutine[Any, Any, list[Claimed]]],
+        work: Callable[[_Held], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Claim whenever there is room and there may be work."""
+        wake = asyncio.Event()
+        mine: set[asyncio.Task[None]] = set()
+
+        def done(task: asyncio.Task[None]) -> None:
+            mine.discard(task)
+            wake.set()
+
+        with self._resources.db.news.subscribed(told_by, wake.set):
+            while True:
+                wake.clear()
+                room = capacity - len(mine)
+                claimed = await self._claim(claim, room) if room > 0 else []
+                for task in claimed:
+                    started = self._start(task, work)
+                    mine.add(started)
+                    started.add_done_callback(done)
+                if len(claimed) < room or room <= 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(wake.wait(), self._settings.workers.poll_seconds)
+
+    async def _claim(
+        self, claim: Callable[[int], Coroutine[Any, Any, list[Claimed]]], room: int
+    ) -> list[Claimed]:
+        """A claim that failed is one that found nothing; the next look is not far."""
+        try:
+            return await claim(min(room, self._settings.tasks.batch_rows))
+        except Exception as error:  # one of the three loops: it outlives whatever happens in it
+            _log.warning("claim_failed", error=str(error) or type(error).__name__)
+            await asyncio.sleep(0.2)
+            return []
+
+    def _start(self, task: Claimed, work: Callable[[_Held], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        started = asyncio.create_task(self._watched(task, work))
+        self._held[task.lease_id] = _Held(task, started)
+        return started
+
+    async def _watched(self, task: Claimed, work: Callable[[_Held], Coroutine[Any, Any, None]]) -> None:
+        """One claim from beginning to end. A cancellation elsewhere is looked for as soon as it is announced."""
+        try:
+            with self._resources.db.news.subscribed(topic(task.id), self._upkeep_now.set):
+                await work(self._held[task.lease_id])
+        except Unavailable as error:
+            _log.error(
+                "end_not_written", task=str(task.id), error=error.message
+            )  # the lease runs out; tried again
+        except Exception:
+            _log.exception("run_failed", task=str(task.id))
+        finally:
+            self._held.pop(task.lease_id, None)
+
+    # --- working --------------------------------------------------------------------------------------------------
+
+    async def _run(self, held: _Held) -> None:
+        resources = self._resources
+        try:
+            ending = await run(
+                held.task, db=resources.db, blobs=resources.blobs, engines=self._engines, progress=held.report
+            )
+        except Exception:  # one of the three loops: a fault of ours fails one task
+            _log.exception("run_failed", task=str(held.task.id))
+            ending = Ending(held.task, "internal", _OUR_FAULT)
+        ended = await resources.endings.end(ending)
+        _log.info(
+            "task_ended" if ended else "ending_came_too_late",
+            task=str(held.task.id),
+            request_id=held.task.request_id,
+            model=held.task.model,
+            status=ending.status,
+            reason=ending.reason,
+            message=ending.message,
+            attempt=held.task.attempts,
+        )
+
+    async def _fetch(self, held: _Held) -> None:
+        try:
+            seen = await fetch(self._resources, self._engines, held.task)
+        except Exception:  # as above
+            _log.exception("fetch_failed", task=str(held.task.id))
+            seen = Seen(held.task, failed=Failed("internal", _OUR_FAULT))
+        await self._resources.arrivals.arrive(seen)
+        if refusal := seen.refusal:
+            _log.info("input_refused", task=str(held.task.id), reason=refusal.reason, message=refusal.message)
+
+    # --- upkeep ---------------------------------------------------------------------------------------------------
+
+    async def _forever(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await step()
+            except Exception as error:  # one of the three loops
+                _log.warning("upkeep_failed", step=step.__name__, error=str(error) or type(error).__name__)
+                await asyncio.sleep(_UPKEEP_SECONDS)
+
+    async def _upkeep(self) -> None:
+        """Progress when it changed, leases at a third of their time, both at once when something was announced."""
+        third = self._settings.tasks.lease_seconds / 3
+        renewed = asyncio.get_running_loop().time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._upkeep_now.wait(), _UPKEEP_SECONDS)
+            everything = self._upkeep_now.is_set() or asyncio.get_running_loop().time() - renewed >= third
+            self._upkeep_now.clear()
+            if everything:
+                renewed = asyncio.get_running_loop().time()
+            held = [h for h in self._held.values() if everything or h.written != (h.stage, h.progress)]
+            if held:
+                await self._renew(held)
+
+    async def _renew(self, held: list[_Held]) -> None:
+        said = [(h, h.stage, h.progress) for h in held]
+        leases = [(h.task.id, h.task.lease_id, stage, progress) for h, stage, progress in said]
+        ours = await lease.renew(self._resources.db, leases, self._settings.tasks.lease_seconds)
+        for h, stage, progress in said:
+            h.written = (stage, progress)
+            if h.task.id not in ours and h.task.lease_id in self._held:
+                _log.info("run_stopped", task=str(h.task.id), why="cancelled, or claimed by another worker")
+                h.work.cancel()
+
+    async def _sweep(self) -> None:
+        await sweep(self._resources)
+        await asyncio.sleep(self._settings.workers.sweep_seconds)
+
+    async def _presence(self) -> None:
+        await asyncio.sleep(_PRESENCE_SECONDS)
+        await self._show_presence()
+
+    async def _show_presence(self) -> None:
+        async with self._resources.db.relaxed() as connection:
+            await connection.execute(
+                "INSERT INTO workers (id, host, pid, seen_at) VALUES ($1, $2, $3, $4) "
+                "ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+                self._id,
+                socket.gethostname(),
+                os.getpid(),
+                self._resources.clock.now(),
+            )
+
+    # --- stopping -------------------------------------------------------------------------------------------------
+
+    async def _give_back(self) -> None:
+        held = list(self._held.values())
+        for h in held:
+            h.work.cancel()
+        await asyncio.gather(*(h.work for h in held), return_exceptions=True)
+        if held:
+            await lease.release(self._resources.db, [h.task for h in held])
+        async with self._resources.db.relaxed() as connection:
+            await connection.execute("DELETE FROM workers WHERE id = $1", self._id)
+        _log.info("worker_stopped", given_back=len(held))

@@ -1,0 +1,12 @@
+"""The verbs of the story on this test's database."""
+
+import pytest
+from tasks.story import Story, tell
+
+from burnish.settings import Settings
+from burnish.storage.postgres import Database
+
+
+@pytest.fixture
+def story(db: Database, settings: Settings) -> Story:
+    return tell(db, settings)
