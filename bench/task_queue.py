@@ -29,7 +29,7 @@ PEERS = ["dramatiq[redis]", "taskiq", "taskiq-redis", "celery[redis]", "procrast
 PACKAGES = ["redis-server"]
 
 TASKS = 4_000
-ROUNDS = 3
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 LATENCY_TASKS = 150
 RECORD = struct.Struct("<qd")
 HERE = Path(__file__).parent

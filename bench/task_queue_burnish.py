@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import task_queue
+import uvloop
 
 from burnish import log
 from burnish.ids import new_id
@@ -90,6 +91,6 @@ async def _unended(resources: Resources) -> bool:
 
 if __name__ == "__main__":
     if sys.argv[2] == "work":
-        asyncio.run(work())
+        uvloop.run(work())
     elif sys.argv[2] == "submit":
-        asyncio.run(submit(int(sys.argv[3]), float(sys.argv[4])))
+        uvloop.run(submit(int(sys.argv[3]), float(sys.argv[4])))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import task_queue
 
-NAME = os.environ.get("BENCH_NAME") or (sys.argv[1] if len(sys.argv) > 1 else "")
+PEER = os.environ.get("BENCH_NAME") or (sys.argv[1] if len(sys.argv) > 1 else "")
 REDIS = os.environ.get("BENCH_REDIS", "")
 POSTGRES = os.environ.get("BENCH_POSTGRES", "")
 
-if NAME == "dramatiq":
+if PEER == "dramatiq":
     import dramatiq
     from dramatiq.brokers.redis import RedisBroker
 
@@ -26,7 +26,7 @@ if NAME == "dramatiq":
     def dramatiq_noop(number: int) -> None:
         task_queue.record(number)
 
-elif NAME == "celery":
+elif PEER == "celery":
     from celery import Celery
 
     celery_app = Celery("bench", broker=REDIS)
@@ -36,7 +36,7 @@ elif NAME == "celery":
     def celery_noop(number: int) -> None:
         task_queue.record(number)
 
-elif NAME == "taskiq":
+elif PEER == "taskiq":
     from taskiq_redis import ListQueueBroker
 
     taskiq_broker = ListQueueBroker(REDIS)
@@ -45,7 +45,7 @@ elif NAME == "taskiq":
     async def taskiq_noop(number: int) -> None:
         task_queue.record(number)
 
-elif NAME == "procrastinate":
+elif PEER == "procrastinate":
     import procrastinate
 
     procrastinate_app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=POSTGRES))
@@ -56,7 +56,7 @@ elif NAME == "procrastinate":
 
 
 def prepare() -> None:
-    if NAME == "procrastinate":
+    if PEER == "procrastinate":
 
         async def schema() -> None:
             async with procrastinate_app.open_async():
@@ -67,7 +67,7 @@ def prepare() -> None:
 
 
 def work() -> None:
-    os.environ["BENCH_NAME"] = NAME
+    os.environ |= {"BENCH_NAME": PEER, "PYTHONPATH": str(Path(__file__).parent)}
     module = Path(__file__).stem
     scripts = Path(sys.executable).parent
     commands = {
@@ -76,12 +76,12 @@ def work() -> None:
         "taskiq": [str(scripts / "taskiq"), "worker", f"{module}:taskiq_broker", "--workers", "1"],
         "procrastinate": [str(scripts / "procrastinate"), "--app", f"{module}.procrastinate_app", "worker", "--concurrency", "64"],
     }  # fmt: skip
-    os.execv(commands[NAME][0], commands[NAME])
+    os.execv(commands[PEER][0], commands[PEER])
 
 
 def submit(tasks: int, rate: float) -> None:
-    if NAME in ("dramatiq", "celery"):
-        send = dramatiq_noop.send if NAME == "dramatiq" else celery_noop.delay
+    if PEER in ("dramatiq", "celery"):
+        send = dramatiq_noop.send if PEER == "dramatiq" else celery_noop.delay
         submitted = []
         begun = time.monotonic()
         for number in range(tasks):
@@ -95,7 +95,7 @@ def submit(tasks: int, rate: float) -> None:
 
 
 async def _submit_async(tasks: int, rate: float) -> list[float]:
-    if NAME == "taskiq":
+    if PEER == "taskiq":
         await taskiq_broker.startup()
         at = await task_queue.paced(tasks, rate, taskiq_noop.kiq)
         await taskiq_broker.shutdown()

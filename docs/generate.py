@@ -112,14 +112,12 @@ def _verb(parser: argparse.ArgumentParser, meaning: str) -> Iterator[str]:
     for action in parser._actions:
         if action.help is not argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
             words = action.help % {**vars(action), "prog": parser.prog} if action.help else ""
-            yield f"| {_written(action)} | {words[:1].upper()}{words[1:]} |"
-    yield ""
+            yield "| {} | {} |".format(_written(action).replace("|", r"\|"), words[:1].upper() + words[1:])
+    yield f"\n{parser.epilog}\n" if parser.epilog else ""
 
 
 def _written(action: argparse.Action) -> str:
-    value = action.metavar or (
-        "\\|".join(map(str, action.choices)) if action.choices else action.dest.upper()
-    )
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
     if not action.option_strings:
         return f"`{value if isinstance(value, str) else value[0]}`"
     return ", ".join(

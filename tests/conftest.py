@@ -17,9 +17,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from databases import database_url
-from waiting import until
-
 from burnish import log
 from burnish.clock import Clock
 from burnish.ids import new_id
@@ -29,6 +26,8 @@ from burnish.storage import directory
 from burnish.storage.embedded import Embedded, open_embedded
 from burnish.storage.migrate import migrate
 from burnish.storage.postgres import Database, open_database
+from databases import database_url
+from waiting import until
 
 _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 _DATA = Path(tempfile.gettempdir()) / f"burnish-tests-{_RUN}"

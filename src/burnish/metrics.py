@@ -38,7 +38,10 @@ class Metrics:
             registry=self._registry,
         )
         self._tasks = Gauge(
-            "burnish_tasks", "Tasks that have not ended, by state and lane.", ["state", "lane"], registry=self._registry
+            "burnish_tasks",
+            "Tasks that have not ended, by state and lane.",
+            ["state", "lane"],
+            registry=self._registry,
         )
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[tuple[str, str], Histogram] = {}

@@ -1,5 +1,6 @@
 """The documentation is held to the code: the map, the settings, the migrations, the README, the changelog."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ Texts = Mapping[str, str]
 #: A path as the map writes it: `tasks/submit.py`, `web/`, `src/burnish/`.
 PATH = re.compile(r"(?<![\w/.<>-])(?:[\w.-]+/)+(?:[\w.-]+\.\w+)?|(?<![\w/.<>-])\w+\.(?:py|toml)\b")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
-COMMAND = re.compile(r"^\s*(?:\$ )?(scripts/\w+|burnish \w+)", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\$ |sudo -u \w+ )?(?:\S*/bin/)?(scripts/\w+|burnish \w+)", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -82,10 +83,8 @@ def test_every_page_can_be_reached(texts: Texts) -> None:
         if name in seen or not name.endswith(".md"):
             continue
         seen.add(name)
-        folder = Path(name).parent
-        for target in LINK.findall(texts[name]):
-            if "://" not in target:
-                coming.append(Path("/", folder, target).resolve().relative_to("/").as_posix())
+        targets = (target for target in LINK.findall(texts[name]) if "://" not in target)
+        coming += [os.path.normpath(Path(name).parent / target) for target in targets]
     pages = {name for name in texts if name.startswith("docs/") and name.endswith(".md")}
     assert sorted(pages - seen) == []
 

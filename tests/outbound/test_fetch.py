@@ -319,10 +319,10 @@ async def test_time_that_writing_takes_is_not_counted_against_the_server(guard: 
     """A slow disk of ours fails no client's file."""
 
     async def slowly(_chunk: bytes) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.7)  # our own slowness
 
     port = await serve(Says(ok(b"x" * 100)))
-    outbound = guard(LOOPBACK, idle_seconds=0.2)
+    outbound = guard(LOOPBACK, idle_seconds=0.5)
     await outbound.fetch(f"http://127.0.0.1:{port}/", slowly, max_bytes=100)
 
 

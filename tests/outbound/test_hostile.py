@@ -284,6 +284,11 @@ async def _ignore(_chunk: bytes) -> None:
     raise AssertionError("bytes came from an address that must not be fetched")
 
 
+def _patience(hostile: Hostile) -> dict[str, float]:
+    """Short where only waiting tells the answer; as set for everybody where a busy machine might be late."""
+    return {"connect_seconds": 1.0} if hostile.reason == "input_timeout" else {}
+
+
 def _short(hostile: Hostile) -> str:
     return re.sub(r"[^!-~]+", "?", hostile.url[:60]) or "nothing"
 
@@ -312,7 +317,9 @@ async def test_a_hostile_address_is_refused_and_not_connected_to(
     """Fetching it fails with its reason; no socket was connected to anything."""
     port, came = trap
     with pytest.raises(Failed, match=hostile.told) as refusal:
-        await guard(connect_seconds=1.0).fetch(hostile.url.replace("{port}", str(port)), _ignore, max_bytes=1)
+        await guard(**_patience(hostile)).fetch(
+            hostile.url.replace("{port}", str(port)), _ignore, max_bytes=1
+        )
     assert refusal.value.reason == hostile.reason
     assert connected == []
     assert came == []
@@ -338,7 +345,7 @@ async def test_a_redirect_to_a_hostile_address_is_refused_and_not_followed(
     port = await serve(redirect, "127.0.0.2")
     url = f"http://127.0.0.2:{port}/a.png"
     with pytest.raises(Failed) as refusal:
-        await guard("127.0.0.2/32", connect_seconds=1.0).fetch(url, _ignore, max_bytes=1)
+        await guard("127.0.0.2/32", **_patience(hostile)).fetch(url, _ignore, max_bytes=1)
     assert refusal.value.reason == hostile.reason
     assert connected == [("127.0.0.2", port)]
     assert came == []
@@ -354,7 +361,7 @@ async def test_a_webhook_is_not_sent_to_a_hostile_address(
     """Sending takes the same guard as fetching."""
     port, came = trap
     with pytest.raises(Failed, match=hostile.told) as refusal:
-        await guard(connect_seconds=1.0).send(
+        await guard(**_patience(hostile)).send(
             hostile.url.replace("{port}", str(port)),
             method="POST",
             headers={},
@@ -388,7 +395,8 @@ async def test_no_message_tells_what_a_name_resolves_to(guard: Callable[..., Out
         with pytest.raises(Failed) as refusal:
             await guard(connect_seconds=1.0).fetch(f"http://{name}.example.com/", _ignore, max_bytes=1)
         for record in rounds[0]:
-            assert record.partition(" ")[2] not in refusal.value.message or not record.startswith("A")
+            kind, _, address = record.partition(" ")
+            assert kind not in {"A", "AAAA"} or address not in refusal.value.message
 
 
 @given(st.ip_addresses() | st.builds(ipaddress.IPv6Address, st.integers(0x2 << 124, (0x4 << 124) - 1)))

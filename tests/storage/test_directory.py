@@ -1,6 +1,5 @@
 """What the data directory promises: who may use it, what it says when it cannot be used, and its keys."""
 
-import os
 import stat
 import subprocess
 import sys
@@ -104,7 +103,7 @@ def test_a_secret_key_is_made_once(data: Path) -> None:
     assert len(keys) == 1
     assert len(keys[0]) >= 43
     assert stat.S_IMODE((data / "secret.key").stat().st_mode) == 0o600
-    assert os.listdir(data) == ["secret.key"]
+    assert [path.name for path in data.iterdir()] == ["secret.key"]
 
 
 def test_processes_that_race_get_one_key(data: Path) -> None:

@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from databases import database_url
-from waiting import until
 
 from burnish.clock import Clock
 from burnish.errors import Unusable
 from burnish.settings import Settings
 from burnish.storage.migrate import migrate, migrations
 from burnish.storage.postgres import Database, open_database
+from databases import database_url
+from waiting import until
 
 
 async def _another(settings: Settings) -> Database:
@@ -60,7 +60,9 @@ async def test_after_a_reconnect_every_subscriber_reads_again(db: Database) -> N
 async def test_the_clock_is_the_databases(db: Database, later: Callable[[float], Awaitable[None]]) -> None:
     """A wrong wall clock of this machine is corrected at start; the test offset moves it."""
     async with db.reading() as connection:
-        assert abs((await connection.fetchval("SELECT clock_timestamp()") - db.clock.now()).total_seconds()) < 1
+        assert (
+            abs((await connection.fetchval("SELECT clock_timestamp()") - db.clock.now()).total_seconds()) < 1
+        )
     before = db.clock.now()
     await later(3600)
     assert 3600 <= (db.clock.now() - before).total_seconds() < 3700
@@ -72,7 +74,10 @@ async def test_without_the_test_setting_the_offset_moves_nothing(settings: Setti
         await tx.execute("UPDATE clock SET ahead = interval '1 year'")
     honest = await open_database(settings.database.url, settings.database, Clock())
     async with honest.reading() as connection:
-        assert abs((await connection.fetchval("SELECT clock_timestamp()") - honest.clock.now()).total_seconds()) < 5
+        assert (
+            abs((await connection.fetchval("SELECT clock_timestamp()") - honest.clock.now()).total_seconds())
+            < 5
+        )
     await honest.close()
 
 
@@ -81,7 +86,9 @@ async def test_migrations_apply_once_and_are_checked(db: Database) -> None:
     assert await migrate(db) == []
     async with db.reading() as connection:
         applied = await connection.fetch("SELECT number, checksum FROM migrations ORDER BY number")
-    assert [(row["number"], row["checksum"]) for row in applied] == [(m.number, m.checksum) for m in migrations()]
+    assert [(row["number"], row["checksum"]) for row in applied] == [
+        (m.number, m.checksum) for m in migrations()
+    ]
 
 
 async def test_two_processes_that_start_at_once_migrate_once(settings: Settings, db: Database) -> None:

@@ -1,10 +1,10 @@
 """The verbs of the story on this test's database."""
 
 import pytest
-from tasks.story import Story, tell
 
 from burnish.settings import Settings
 from burnish.storage.postgres import Database
+from tasks.story import Story, tell
 
 
 @pytest.fixture

@@ -43,7 +43,9 @@ def an_upscale(account_id: UUID, source: UUID | str, **changes: Any) -> Submissi
     model = catalogue.find_model("upscale")
     assert model is not None
     _, parameters = parameters_of("upscale", b'{"image": "x"}')
-    return a_submission(account_id, model=model, parameters=parameters, input=b'{"image": "x"}', source=source, **changes)
+    return a_submission(
+        account_id, model=model, parameters=parameters, input=b'{"image": "x"}', source=source, **changes
+    )
 
 
 @dataclass

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tasks.story import Story, a_submission, an_upscale, tell
 
 from burnish.errors import Failed
 from burnish.ids import new_id
@@ -20,6 +19,7 @@ from burnish.tasks.audit import audit
 from burnish.tasks.cancel import cancel
 from burnish.tasks.task import FINAL, MOVES, Claimed, Task
 from burnish.workers.sweep import _lost_leases, _raised_ceilings
+from tasks.story import Story, a_submission, an_upscale, tell
 
 _STEPS = st.lists(
     st.sampled_from(
@@ -64,7 +64,9 @@ class _World:
         elif name in ("arrive", "refuse") and self.fetching:
             task = self.fetching.pop()
             failed = Failed("input_unreachable", "It is not there.") if name == "refuse" else None
-            await story.arrivals.arrive(Seen(task, type="image/png", width=10, height=10, frames=1, failed=failed))
+            await story.arrivals.arrive(
+                Seen(task, type="image/png", width=10, height=10, frames=1, failed=failed)
+            )
             self.late.append(task)
         elif name == "cancel" and self.seen:
             await cancel(story.db, pick(list(self.seen.values())), story.settings.tasks)

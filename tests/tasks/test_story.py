@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
-from tasks.story import Story, a_submission, an_upscale, tell
 
 from burnish.errors import Expired, Invalid, NotFound, Unavailable
 from burnish.ids import new_id
@@ -18,6 +17,7 @@ from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
 from burnish.tasks.submit import parameters_of
 from burnish.tasks.task import FINAL, MOVES, STATUSES
+from tasks.story import Story, a_submission, an_upscale, tell
 
 Later = Callable[[float], Awaitable[None]]
 
@@ -109,7 +109,9 @@ async def test_a_renewed_lease_is_not_lost(story: Story, account: UUID, later: L
     assert await story.end(claimed)
 
 
-async def test_a_released_task_is_claimed_again_at_once_and_costs_no_attempt(story: Story, account: UUID) -> None:
+async def test_a_released_task_is_claimed_again_at_once_and_costs_no_attempt(
+    story: Story, account: UUID
+) -> None:
     """A worker that stops gives back what it has."""
     await story.submissions.submit(a_submission(account))
     (first,) = await story.claim()
@@ -127,7 +129,9 @@ async def test_cancel_frees_the_slot_at_once(story: Story, account: UUID, when: 
     settings = _with(story.settings, at_once=1)
     story = tell(db, settings)
     blocker = await story.submissions.submit(a_submission(account)) if when == "parked" else None
-    submission = an_upscale(account, "https://example.com/a.jpg") if when == "waiting" else a_submission(account)
+    submission = (
+        an_upscale(account, "https://example.com/a.jpg") if when == "waiting" else a_submission(account)
+    )
     task = await story.submissions.submit(submission)
     claimed = await story.claim() if when == "running" else []
 
@@ -196,7 +200,9 @@ async def test_503_when_the_account_stays_locked(story: Story, account: UUID, db
     """A submission goes to the next group while its account is locked elsewhere, others do not wait for it."""
     async with db.transaction() as tx:
         other = new_id()
-        await tx.execute("INSERT INTO accounts (id, name, created_at) VALUES ($1, 'other', $2)", other, db.clock.now())
+        await tx.execute(
+            "INSERT INTO accounts (id, name, created_at) VALUES ($1, 'other', $2)", other, db.clock.now()
+        )
     async with db.transaction() as tx:
         await tx.execute("SELECT 1 FROM accounts WHERE id = $1 FOR UPDATE", account)
         held = asyncio.create_task(story.submissions.submit(a_submission(account)))

@@ -11,11 +11,14 @@ import httpx
 
 from burnish.client._models import AsyncModels, Models
 from burnish.client._outputs import AsyncOutputs, Outputs
-from burnish.client._service import Service
+from burnish.client._remote import Remote
 from burnish.client._tasks import AsyncTasks, Tasks
 from burnish.client._uploads import AsyncUploads, Uploads
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+#: Idle connections are given up before the service gives them up after 5 s, so that no request meets a closed one.
+_LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4.0)
 
 
 class Client:
@@ -45,14 +48,14 @@ class Client:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        service = _service(url, key, timeout_seconds, max_retries, clock)
-        self.url = service.url
+        remote = _remote(url, key, timeout_seconds, max_retries, clock)
+        self.url = remote.url
         self._own = http is None
-        self._http = httpx.Client() if http is None else http
-        self.tasks = Tasks(service, self._http, sleep)
-        self.uploads = Uploads(service, self._http, sleep)
-        self.outputs = Outputs(service, self._http, sleep)
-        self.models = Models(service, self._http, sleep)
+        self._http = httpx.Client(limits=_LIMITS) if http is None else http
+        self.tasks = Tasks(remote, self._http, sleep)
+        self.uploads = Uploads(remote, self._http, sleep)
+        self.outputs = Outputs(remote, self._http, sleep)
+        self.models = Models(remote, self._http, sleep)
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,14 +85,14 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        service = _service(url, key, timeout_seconds, max_retries, clock)
-        self.url = service.url
+        remote = _remote(url, key, timeout_seconds, max_retries, clock)
+        self.url = remote.url
         self._own = http is None
-        self._http = httpx.AsyncClient() if http is None else http
-        self.tasks = AsyncTasks(service, self._http, sleep)
-        self.uploads = AsyncUploads(service, self._http, sleep)
-        self.outputs = AsyncOutputs(service, self._http, sleep)
-        self.models = AsyncModels(service, self._http, sleep)
+        self._http = httpx.AsyncClient(limits=_LIMITS) if http is None else http
+        self.tasks = AsyncTasks(remote, self._http, sleep)
+        self.uploads = AsyncUploads(remote, self._http, sleep)
+        self.outputs = AsyncOutputs(remote, self._http, sleep)
+        self.models = AsyncModels(remote, self._http, sleep)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -105,9 +108,9 @@ class AsyncClient:
         await self.close()
 
 
-def _service(
+def _remote(
     url: str | None, key: str | None, timeout_seconds: float, max_retries: int, clock: Callable[[], float]
-) -> Service:
+) -> Remote:
     place = (url or os.environ.get("BURNISH_URL") or DEFAULT_URL).rstrip("/")
     parsed = httpx.URL(place)
     if parsed.scheme not in ("http", "https") or not parsed.host:
@@ -117,6 +120,6 @@ def _service(
         raise ValueError("There is no API key: give `key`, or set BURNISH_API_KEY.")
     if not (secret.isascii() and secret.isprintable()):
         raise ValueError("The API key holds characters that no key has; was it copied whole?")
-    return Service(
+    return Remote(
         url=place, key=secret, timeout_seconds=timeout_seconds, max_retries=max_retries, clock=clock
     )

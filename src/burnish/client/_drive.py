@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 import httpx
 
 from burnish.client._flow import Flow, Page, Pause, Send
-from burnish.client._service import Service
+from burnish.client._remote import Remote
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,12 +21,13 @@ T = TypeVar("T")
 class Blocking:
     """A resource whose methods block."""
 
-    def __init__(self, service: Service, http: httpx.Client, sleep: Callable[[float], object]) -> None:
-        self._service = service
+    def __init__(self, remote: Remote, http: httpx.Client, sleep: Callable[[float], object]) -> None:
+        self._remote = remote
         self._http = http
         self._sleep = sleep
 
     def drive(self, flow: Flow[T]) -> T:
+        """What the flow ends with."""
         with closing(flow):
             try:
                 effect = next(flow)
@@ -42,6 +43,7 @@ class Blocking:
                 return result
 
     def each(self, flow: Flow[Page[T]]) -> Iterator[T]:
+        """The items of the flow's page, and of all that follow it."""
         rest: Flow[Page[T]] | None = flow
         while rest is not None:
             page = self.drive(rest)
@@ -70,13 +72,14 @@ class Awaiting:
     """A resource whose methods are awaited."""
 
     def __init__(
-        self, service: Service, http: httpx.AsyncClient, sleep: Callable[[float], Awaitable[object]]
+        self, remote: Remote, http: httpx.AsyncClient, sleep: Callable[[float], Awaitable[object]]
     ) -> None:
-        self._service = service
+        self._remote = remote
         self._http = http
         self._sleep = sleep
 
     async def drive(self, flow: Flow[T]) -> T:
+        """What the flow ends with."""
         with closing(flow):
             try:
                 effect = next(flow)
@@ -92,6 +95,7 @@ class Awaiting:
                 return result
 
     async def each(self, flow: Flow[Page[T]]) -> AsyncIterator[T]:
+        """The items of the flow's page, and of all that follow it."""
         rest: Flow[Page[T]] | None = flow
         while rest is not None:
             page = await self.drive(rest)

@@ -78,51 +78,51 @@ class Refused(Problem):
 
 
 class Malformed(Refused):
-    pass
+    """The request could not be read."""
 
 
 class Unauthenticated(Refused):
-    pass
+    """No key, or one that is unknown, expired or revoked."""
 
 
 class InsufficientCredits(Refused):
-    pass
+    """The account cannot pay for it."""
 
 
 class Forbidden(Refused):
-    pass
+    """The key is known and may not do this."""
 
 
 class NotFound(Refused):
-    pass
+    """There is nothing of that name for this account."""
 
 
 class Conflict(Refused):
-    pass
+    """It does not fit the present state."""
 
 
 class Expired(Refused):
-    pass
+    """It was there, and its time is over."""
 
 
 class TooLarge(Refused):
-    pass
+    """More bytes than the place takes."""
 
 
 class UnsupportedMedia(Refused):
-    pass
+    """The service does not read this content type."""
 
 
 class Invalid(Refused):
-    pass
+    """Readable, but a field is wrong; `param` names it."""
 
 
 class Limited(Refused):
-    pass
+    """Over a limit, after all tries; `retry_after` says when again."""
 
 
 class Unavailable(Refused):
-    pass
+    """The service's own fault, after all tries."""
 
 
 class TaskFailed(Problem):

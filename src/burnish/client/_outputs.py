@@ -13,13 +13,13 @@ import httpx
 from burnish.client._drive import Awaiting, Blocking, verb
 from burnish.client._errors import Damaged
 from burnish.client._flow import Flow, Send, Sink
-from burnish.client._service import Service, attempt
+from burnish.client._remote import Remote, attempt
 from burnish.client._shapes import Output
 from burnish.client._uploads import Progress
 
 
 class _Outputs:
-    _service: Service
+    _remote: Remote
 
     @verb
     def download(
@@ -44,7 +44,7 @@ class _Outputs:
         target = Path(path)
         _refuse_taken(target, overwrite)
         with _unfinished(target) as (file, part):
-            yield from _fetch(self._service, output, file, progress)
+            yield from _fetch(self._remote, output, file, progress)
             file.close()
             _refuse_taken(target, overwrite)
             part.replace(target)
@@ -54,7 +54,7 @@ class _Outputs:
     def read(self, output: Output | str, *, progress: Progress | None = None) -> Flow[bytes]:
         """An output's bytes, in memory. Raises as `download` does."""
         file = io.BytesIO()
-        yield from _fetch(self._service, output, file, progress)
+        yield from _fetch(self._remote, output, file, progress)
         return file.getvalue()
 
 
@@ -82,7 +82,7 @@ def _refuse_taken(target: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{target} exists already.")
 
 
-def _fetch(service: Service, output: Output | str, file: BinaryIO, progress: Progress | None) -> Flow[None]:
+def _fetch(remote: Remote, output: Output | str, file: BinaryIO, progress: Progress | None) -> Flow[None]:
     """All of an output into `file`. Tries are counted anew whenever bytes came: their number is then no sign of trouble."""
     url, size = (output, None) if isinstance(output, str) else (output.url, output.size_bytes)
     arrival = _Arrival(file, progress)
@@ -90,14 +90,12 @@ def _fetch(service: Service, output: Output | str, file: BinaryIO, progress: Pro
     while True:
         before = file.tell()
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", **arrival.rest()}
-        request = service.request("GET", url, headers=headers)
+        request = remote.request("GET", url, headers=headers)
         outcome = yield from attempt(Send(request, arrival.begin))
-        if isinstance(outcome, httpx.Response) and outcome.is_success:
+        if isinstance(outcome, httpx.Response) and (outcome.is_success or _nothing_is_left(outcome, before)):
             break
-        if isinstance(outcome, httpx.Response) and outcome.status_code == 416:
-            arrival.forget()
         tried = 1 if file.tell() > before else tried + 1
-        yield from service.before_next(outcome, tried)
+        yield from remote.before_next(outcome, tried)
     expected = arrival.size if size is None else size
     if expected is not None and file.tell() != expected:
         raise Damaged(f"{file.tell()} bytes came where {expected} were announced.")
@@ -119,18 +117,13 @@ class _Arrival:
             return {}
         return {"Range": f"bytes={have}-"} | ({"If-Range": self._tag} if self._tag else {})
 
-    def forget(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self.size = self._tag = None
-
     def begin(self, response: httpx.Response) -> Sink:
         """Where the body of this response belongs: after what is here, or in its place."""
         start, size = _range_of(response)
-        if start != self._file.tell():
-            self.forget()
-            if start != 0:
-                raise Damaged("The service answered with another part than was asked for.")
+        if start not in (0, self._file.tell()):
+            raise Damaged("The service answered with another part than was asked for.")
+        self._file.seek(start)
+        self._file.truncate()
         self.size = size
         tag = response.headers.get("etag", "")
         self._tag = tag if tag.startswith('"') else None  # a weak one cannot vouch for bytes
@@ -140,6 +133,11 @@ class _Arrival:
         self._file.write(piece)
         if self._progress is not None:
             self._progress(self._file.tell(), self.size)
+
+
+def _nothing_is_left(response: httpx.Response, have: int) -> bool:
+    """The service has no bytes after those that are here: the last break came after the last of them."""
+    return response.status_code == 416 and response.headers.get("content-range") == f"bytes */{have}"
 
 
 def _range_of(response: httpx.Response) -> tuple[int, int | None]:

@@ -26,10 +26,14 @@ class Output:
     size_bytes: int | None
     expires_at: datetime | None
     filename: str | None = None
+    notes: Json = field(
+        default_factory=dict
+    )  #: what was done beside what was asked, such as metadata dropped
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
         return cls(
             url=data["url"],
             type=data["type"],
@@ -38,6 +42,7 @@ class Output:
             size_bytes=data.get("size_bytes"),
             expires_at=_time(data.get("expires_at")),
             filename=data.get("filename"),
+            notes=data.get("notes") or {},
             raw=data,
         )
 
@@ -61,7 +66,10 @@ class Task:
     retryable: bool
     outputs: tuple[Output, ...]
     cost: Json
+    metadata: Json
     created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
     expires_at: datetime | None
     retry_after: float | None = field(default=None, compare=False)
     raw: Json = field(default_factory=dict, repr=False, compare=False)
@@ -73,10 +81,12 @@ class Task:
 
     @property
     def succeeded(self) -> bool:
+        """Whether it ended with its outputs."""
         return self.status == "succeeded"
 
     @classmethod
     def from_json(cls, data: Json, retry_after: float | None = None) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
         created_at = _time(data["created_at"])
         assert created_at is not None
         return cls(
@@ -90,7 +100,10 @@ class Task:
             retryable=bool(data.get("retryable")),
             outputs=tuple(Output.from_json(output) for output in data.get("outputs") or ()),
             cost=data.get("cost") or {},
+            metadata=data.get("metadata") or {},
             created_at=created_at,
+            started_at=_time(data.get("started_at")),
+            ended_at=_time(data.get("ended_at")),
             expires_at=_time(data.get("expires_at")),
             retry_after=retry_after,
             raw=data,
@@ -112,6 +125,7 @@ class Upload:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
         return cls(
             id=data["id"],
             url=data["url"],
@@ -129,6 +143,7 @@ class Model:
     """Something the service can do: its public name, the JSON schema of its input, its price and its limits."""
 
     name: str
+    description: str
     input_schema: Json
     price: Any
     limits: Json
@@ -136,8 +151,10 @@ class Model:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
         return cls(
             name=data["name"],
+            description=data.get("description") or "",
             input_schema=data.get("input_schema") or {},
             price=data.get("price"),
             limits=data.get("limits") or {},

@@ -12,8 +12,8 @@ import httpx
 from burnish.client._drive import Awaiting, Blocking, pages, verb
 from burnish.client._errors import Problem, StillRunning, TaskFailed
 from burnish.client._flow import Flow, Page, Pause
+from burnish.client._remote import Remote, read
 from burnish.client._repeat import asked_pause
-from burnish.client._service import Service, read
 from burnish.client._shapes import Output, Task, Upload
 from burnish.client._uploads import BinaryFile, _Uploads
 
@@ -29,7 +29,7 @@ Watch: TypeAlias = Callable[[Task], object]
 
 
 class _Tasks:
-    _service: Service
+    _remote: Remote
 
     @verb
     def create(
@@ -40,15 +40,13 @@ class _Tasks:
         metadata: Mapping[str, Any] | None = None,
         retention_seconds: int | None = None,
         deadline_seconds: int | None = None,
-        max_attempts: int | None = None,
         idempotency_key: str | None = None,
     ) -> Flow[Task]:
         """Submit a task and return it as it was admitted, usually waiting or queued.
 
         In `input`, a path, bytes or a binary file is uploaded first; an `Upload` stands for its id, an `Output` for
         its URL; strings stay as they are (an upload's id, or a URL). `metadata` is yours and comes back with the task;
-        outputs are kept for `retention_seconds`; a run may take `deadline_seconds`, and is begun `max_attempts` times
-        at most where workers are lost.
+        it and its outputs are kept for `retention_seconds` after its end; a run may take `deadline_seconds`.
 
         Every try of this request carries the same idempotency key, so it makes one task, whatever the network does.
         Give one of your own to make that hold across restarts of your program.
@@ -66,16 +64,15 @@ class _Tasks:
             "metadata": metadata,
             "retention_seconds": retention_seconds,
             "deadline_seconds": deadline_seconds,
-            "max_attempts": max_attempts,
         }
         said = {name: value for name, value in body.items() if value is not None}
-        reply = yield from self._service.post("/v1/tasks", said, idempotency_key)
+        reply = yield from self._remote.post("/v1/tasks", said, idempotency_key)
         return _task(reply)
 
     @verb
     def get(self, task: Task | str) -> Flow[Task]:
         """The task as it is now. Raises NotFound, Expired, Refused, Unreachable."""
-        return _task((yield from self._service.get(_path(task))))
+        return _task((yield from self._remote.get(_path(task))))
 
     @verb
     def wait(
@@ -92,7 +89,7 @@ class _Tasks:
                 task as last read.
         """
         known = task if isinstance(task, Task) else None
-        until = None if timeout is None else self._service.clock() + timeout
+        until = None if timeout is None else self._remote.clock() + timeout
         while known is None or not known.ended:
             try:
                 known = yield from self._reading(task, until, watched=progress is not None)
@@ -101,7 +98,7 @@ class _Tasks:
                 raise
             if progress is not None:
                 progress(known)
-            if not known.ended and until is not None and self._service.clock() >= until:
+            if not known.ended and until is not None and self._remote.clock() >= until:
                 raise StillRunning(known)
         return known
 
@@ -116,7 +113,6 @@ class _Tasks:
         metadata: Mapping[str, Any] | None = None,
         retention_seconds: int | None = None,
         deadline_seconds: int | None = None,
-        max_attempts: int | None = None,
         idempotency_key: str | None = None,
     ) -> Flow[Task]:
         """Create a task, wait for it, and return it succeeded, with its outputs. Arguments as for `create` and `wait`.
@@ -133,7 +129,6 @@ class _Tasks:
             metadata=metadata,
             retention_seconds=retention_seconds,
             deadline_seconds=deadline_seconds,
-            max_attempts=max_attempts,
             idempotency_key=idempotency_key,
         )
         ended = yield from _Tasks.wait.flow(self, created, timeout=timeout, progress=progress)
@@ -144,7 +139,7 @@ class _Tasks:
     @verb
     def cancel(self, task: Task | str) -> Flow[Task]:
         """The task, cancelled unless it had ended before. Raises NotFound, Refused, Unreachable."""
-        return _task((yield from self._service.post(f"{_path(task)}/cancel", {}, None)))
+        return _task((yield from self._remote.post(f"{_path(task)}/cancel", {}, None)))
 
     @pages
     def list(
@@ -164,7 +159,7 @@ class _Tasks:
         return (yield from self._page(query))
 
     def _page(self, query: Mapping[str, Any]) -> Flow[Page[Task]]:
-        reply = yield from self._service.get("/v1/tasks", query)
+        reply = yield from self._remote.get("/v1/tasks", query)
         items, following = read(
             reply,
             lambda body: (
@@ -191,12 +186,12 @@ class _Tasks:
 
     def _reading(self, task: Task | str, until: float | None, *, watched: bool) -> Flow[Task]:
         """The task after one long poll; or, where the service does not hold requests, after a pause as it asks."""
-        clock = self._service.clock
+        clock = self._remote.clock
         longest = WATCHED_SECONDS if watched else HELD_SECONDS
         left = longest if until is None else max(0.0, until - clock())
         held = min(longest, math.ceil(left))
         asked_at = clock()
-        reply = yield from self._service.get(_path(task), {"wait": held}, held_seconds=held, until=until)
+        reply = yield from self._remote.get(_path(task), {"wait": held}, held_seconds=held, until=until)
         current = _task(reply)
         if not current.ended and clock() - asked_at < min(1.0, held / 2):
             pause = POLL_SECONDS if current.retry_after is None else current.retry_after

@@ -11,9 +11,9 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 import httpx
 
 from burnish.client._drive import Awaiting, Blocking, verb
-from burnish.client._errors import Damaged
+from burnish.client._errors import Conflict, Damaged
 from burnish.client._flow import Flow, Send
-from burnish.client._service import Service, read
+from burnish.client._remote import Remote, read
 from burnish.client._shapes import Upload
 
 #: How far a transfer is: bytes so far, and bytes in all where that is known.
@@ -26,9 +26,17 @@ _CHUNK_BYTES: Final = 65_536
 class BinaryFile(Protocol):
     """A file opened for reading bytes, in which one can seek."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-    def tell(self) -> int: ...
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move; the new position."""
+        ...
+
+    def tell(self) -> int:
+        """The position."""
+        ...
 
 
 #: What can be uploaded. In `uploads.create` a string is a path; in a task's input it is an id or a URL.
@@ -36,7 +44,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Bi
 
 
 class _Uploads:
-    _service: Service
+    _remote: Remote
 
     @verb
     def create(
@@ -68,16 +76,20 @@ class _Uploads:
                 "content_type": content_type or _type_of(name),
                 "size_bytes": size,
             }
-            reply = yield from self._service.post("/v1/uploads", promise, idempotency_key)
+            reply = yield from self._remote.post("/v1/uploads", promise, idempotency_key)
             upload = read(reply, Upload.from_json)
             headers = {**upload.headers, "Content-Length": str(size)}
 
             def put() -> Send:
                 body = _Body(file, start, size, progress)
                 # The URL is signed: the key stays here.
-                return Send(self._service.request(upload.method, upload.url, headers=headers, stream=body))
+                return Send(self._remote.request(upload.method, upload.url, headers=headers, stream=body))
 
-            yield from self._service.repeat(put)
+            try:
+                yield from self._remote.repeat(put)
+            except Conflict as refused:
+                if refused.code != "upload_arrived":  # an earlier try had arrived, only its reply had not
+                    raise
         return upload
 
 
@@ -136,10 +148,10 @@ def _opened(source: Source) -> Iterator[BinaryFile]:
 
 
 def _name_of(source: Source, file: BinaryFile) -> str:
-    if isinstance(source, str | os.PathLike):
-        return Path(source).name
-    name = getattr(file, "name", None)  # a number where the file came from a descriptor
-    return Path(name).name if isinstance(name, str) else "upload"
+    name = source if isinstance(source, str | os.PathLike) else getattr(file, "name", None)
+    if not isinstance(name, str | os.PathLike):  # bytes have none; a file from a descriptor has a number
+        return "upload"
+    return Path(name).name.encode(errors="replace").decode()  # a name on disk need not be text
 
 
 def _type_of(name: str) -> str:

@@ -1,1 +1,5 @@
-"""What does the work: the catalogue of models, the promise that workers call, and the children that keep it."""
+"""The engines: what turns pixels into better pixels, in children that can be lost without losing anything else.
+
+`engine` is the promise that workers call, `catalogue` names the models, `child`, `codec` and `inference` are the
+parent's side of the children. Everything below `entry` (`pictures`, `networks`, `runners`) is loaded in children only.
+"""

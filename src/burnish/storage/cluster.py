@@ -330,6 +330,16 @@ def _make(cluster: Cluster) -> None:
     if new.exists():
         shutil.rmtree(new)
     write_private(there.with_name("postgres.password.new"), password)
+    try:
+        _fill(cluster, new, password)
+    except (OSError, Unusable):
+        shutil.rmtree(new)  # a disk that is full needs the room
+        raise
+    new.rename(cluster.folder)
+    _finish_making(cluster.data)
+
+
+def _fill(cluster: Cluster, new: Path, password: str) -> None:
     new.mkdir(mode=0o700)
     if cluster.user:
         os.chown(new, cluster.user.uid, cluster.user.gid)
@@ -338,8 +348,6 @@ def _make(cluster: Cluster) -> None:
         new, "postgres", "--single", "-F", "-D", _HERE, "template1", words="CREATE DATABASE burnish\n"
     )
     _sync(new)
-    new.rename(cluster.folder)
-    _finish_making(cluster.data)
 
 
 def _finish_making(data: Path) -> None:

@@ -93,7 +93,7 @@ def secret_keys(data: Path) -> tuple[str, ...]:
 def write_private(path: Path, text: str) -> None:
     """`path` holds `text`, 0600, and is on disk; what stood there is gone."""
     path.unlink(missing_ok=True)
-    file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    file = open_own(path, os.O_WRONLY)
     try:
         os.write(file, text.encode())
         os.fsync(file)
@@ -119,7 +119,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.file = open_own(path, os.O_RDWR | os.O_CREAT)
+            self.file = open_own(path, os.O_RDWR)
         except OSError as error:
             raise Unusable(_complaint(path, error)) from error
         self._path = path
@@ -191,10 +191,14 @@ def _make_once(path: Path, text: str) -> None:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open or make a file, 0600, that belongs to whom DIR belongs."""
-    file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Open a file, or make it, 0600; a new one belongs to whom the folder belongs."""
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
     owner = path.parent.stat()
-    if owner.st_uid != os.geteuid() == 0:
+    if os.geteuid() == 0 and owner.st_uid != 0:
         os.fchown(file, owner.st_uid, owner.st_gid)
     return file
 

@@ -11,9 +11,10 @@ Holding on is a shared lock on DIR/in-use: the kernel takes it back from a proce
 import asyncio
 import importlib.util
 import os
+import subprocess
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -108,6 +109,8 @@ class Embedded:
                 raise Unusable(f"The database of {self._data} does not let Burnish in: {error}") from error
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 last = str(error) or type(error).__name__
+                if not (self._data / "postgres").exists():  # it is being made, which takes its time
+                    heard_at = time.monotonic()
             else:
                 return
             await asyncio.sleep(_POLL_SECONDS)
@@ -121,17 +124,9 @@ class Embedded:
         Raises:
             Unusable: what the keeper says.
         """
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-            start_new_session=True,
-        )
-        said, _ = await process.communicate()
+        said = await asyncio.to_thread(_run_until_silent, self._command)
         if said:
-            raise Unusable(said.decode(errors="replace").strip())
+            raise Unusable(said)
 
     def _address(self) -> str:
         """A path that is too long for a socket, or that asyncpg would cut at a comma, goes by our descriptor."""
@@ -162,7 +157,7 @@ class Embedded:
             _log.warning("keeper_gone", data=str(self._data))
             try:
                 await self._start_keeper()
-            except (OSError, Unusable) as error:
+            except Unusable as error:
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 _log.error("database_down", data=str(self._data), error=str(error), next_try_seconds=pause)
 
@@ -202,6 +197,23 @@ def _installed() -> Path:
             "The embedded PostgreSQL is not installed. Install burnish[server], or set database.url."
         )
     return max(found, key=lambda path: int(path.name.removeprefix("pginstall") or 0))
+
+
+def _run_until_silent(command: Sequence[str | Path]) -> str:
+    """What a keeper says until it closes its output; it lives on."""
+    try:
+        started = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            start_new_session=True,
+            check=False,
+        )
+    except OSError as error:
+        return f"The keeper of the database cannot be started: {error}"
+    return started.stdout.decode(errors="replace").strip()
 
 
 async def _version(dsn: str) -> str:

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 #: What a row's data can do wrong: PostgreSQL's classes 22 and 23, and what asyncpg finds before it sends.
 FAULTS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError, OverflowError)
 _PATIENCE_SECONDS: Final = 2.0
-_PAUSE_SECONDS: Final = 0.005
+_PAUSE_SECONDS: Final = 0.001
 
 
 class Later:

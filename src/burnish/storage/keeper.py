@@ -140,7 +140,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: deque[bytes] = deque([b""], maxlen=20)
-        self._open()
+        self._file = self._open()
 
     def write(self, said: bytes) -> None:
         first, *others = said.split(b"\n")
@@ -150,8 +150,8 @@ class Log:
             os.write(self._file, said)
             if os.fstat(self._file).st_size > _LOG_BYTES:
                 self._path.rename(self._path.with_name(f"{self._path.name}.1"))
-                os.close(self._file)
-                self._open()
+                full, self._file = self._file, self._open()
+                os.close(full)
 
     def note(self, words: str) -> None:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
@@ -165,8 +165,8 @@ class Log:
         for stream in (1, 2):
             os.dup2(self._file, stream)
 
-    def _open(self) -> None:
-        self._file = open_own(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    def _open(self) -> int:
+        return open_own(self._path, os.O_WRONLY | os.O_APPEND)
 
 
 def _end_orphans() -> None:

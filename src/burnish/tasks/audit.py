@@ -77,7 +77,9 @@ async def audit(db: Database, settings: TaskSettings) -> list[str]:
                 queue = queues.queues[account_id, lane]
                 row = await tx.fetchrow(_LANE, account_id, lane)
                 if queue.slots != row["in_use"]:
-                    findings.append(f"Account {account_id} says {queue.slots} {name} slots; {row['in_use']} are in use.")
+                    findings.append(
+                        f"Account {account_id} says {queue.slots} {name} slots; {row['in_use']} are in use."
+                    )
                 if row["in_use"] < queue.ceiling and row["parked"]:
                     findings.append(
                         f"Account {account_id} has {row['parked']} parked {name} tasks and {row['in_use']} of "

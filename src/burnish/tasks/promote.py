@@ -6,20 +6,19 @@ from uuid import UUID
 
 from burnish.storage.postgres import Connection
 from burnish.tasks import store
-from burnish.tasks.decide import decide, free
+from burnish.tasks.decide import decide
 from burnish.tasks.task import lane_topic
 
 
 async def free_slots(tx: Connection, queues: store.Queues, ended: Iterable[tuple[UUID, int]]) -> set[str]:
-    """Give back one slot for each (account, lane) of `ended`; returns the topics to announce after the commit.
+    """One slot for each (account, lane) of `ended` is free, and its row says so already; who is next?
 
-    An account has parked tasks only while its ceiling is reached, so only then are they looked for.
+    Returns the topics to announce after the commit. An account has parked tasks only while its ceiling is reached, so only then are they looked for.
     """
     topics: set[str] = set()
     for place, slots in Counter(ended).items():
-        queue = queues.queues[place]
-        queues.queues[place] = free(queue, slots)
-        if queue.slots >= queue.ceiling:
+        before = queues.freed(place, slots)
+        if before.slots >= before.ceiling:
             topics |= await promote(tx, queues, place)
     return topics
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from burnish.settings import Tasks as Ceilings
 from burnish.storage.postgres import Connection
-from burnish.tasks.decide import Queue
+from burnish.tasks.decide import Queue, free
 from burnish.tasks.task import HEAVY, LIGHT, Claimed, Task
 
 # --- accounts: the lock that everything but a claim takes first ---------------------------------------------------
@@ -50,6 +50,25 @@ class Queues:
             account for (account, lane), queue in self.queues.items() if queue != self._before[account, lane]
         }
 
+    def columns(self) -> tuple[list[Any], ...]:
+        """The changed accounts as `_CHANGED` wants them."""
+        changed = sorted(self.changed())
+        light = [self.queues[account, LIGHT] for account in changed]
+        heavy = [self.queues[account, HEAVY] for account in changed]
+        return (
+            changed,
+            [queue.slots for queue in light],
+            [queue.slots for queue in heavy],
+            [queue.next_tag for queue in light],
+            [queue.next_tag for queue in heavy],
+        )
+
+    def freed(self, place: tuple[UUID, int], slots: int) -> Queue:
+        """The row has these slots back already; returns the queue as it was before."""
+        before = self.queues[place]
+        self.queues[place] = self._before[place] = free(before, slots)
+        return before
+
 
 async def lock_accounts(
     tx: Connection, ids: Iterable[UUID], ceilings: Ceilings, now: datetime, *, skip_locked: bool = False
@@ -59,26 +78,21 @@ async def lock_accounts(
     return Queues(rows, ceilings, now)
 
 
+_CHANGED: Final = """
+changed AS (
+    UPDATE accounts a SET light_slots = n.light_slots, heavy_slots = n.heavy_slots,
+                          light_tag = n.light_tag, heavy_tag = n.heavy_tag
+    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[])
+         AS n (id, light_slots, heavy_slots, light_tag, heavy_tag)
+    WHERE a.id = n.id
+)
+"""
+
+
 async def write_accounts(tx: Connection, queues: Queues) -> None:
     """What the decisions made of the locked accounts."""
-    if not (changed := sorted(queues.changed())):
-        return
-    light = [queues.queues[account, LIGHT] for account in changed]
-    heavy = [queues.queues[account, HEAVY] for account in changed]
-    await tx.execute(
-        """
-        UPDATE accounts a SET light_slots = n.light_slots, heavy_slots = n.heavy_slots,
-                              light_tag = n.light_tag, heavy_tag = n.heavy_tag
-        FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[])
-             AS n (id, light_slots, heavy_slots, light_tag, heavy_tag)
-        WHERE a.id = n.id
-        """,
-        changed,
-        [queue.slots for queue in light],
-        [queue.slots for queue in heavy],
-        [queue.next_tag for queue in light],
-        [queue.next_tag for queue in heavy],
-    )
+    if queues.changed():
+        await tx.execute(f"WITH {_CHANGED} SELECT 1", *queues.columns())
 
 
 # --- submitting ---------------------------------------------------------------------------------------------------
@@ -92,7 +106,6 @@ _COLUMNS: Final = {
     "model": "text",
     "lane": "smallint",
     "status": "text",
-    "ready": "boolean",
     "fetchable": "boolean",
     "tag": "bigint",
     "input": "bytea",
@@ -101,19 +114,29 @@ _COLUMNS: Final = {
     "source_url": "text",
     "max_attempts": "smallint",
     "deadline_seconds": "int",
-    "created_at": "timestamptz",
-    "queued_at": "timestamptz",
     "waits_until": "timestamptz",
     "retention_seconds": "int",
-    "expires_at": "timestamptz",
 }
-_INSERT_TASKS: Final = "INSERT INTO tasks ({}) SELECT * FROM unnest({})".format(  # noqa: S608 - our own column names
-    ", ".join(_COLUMNS), ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 1))
+_INSERT_TASKS: Final = """
+WITH {changed}
+INSERT INTO tasks ({names}, ready, created_at, queued_at, expires_at)
+SELECT *, tag IS NOT NULL, $6::timestamptz, CASE status WHEN 'queued' THEN $6::timestamptz END,
+       $6::timestamptz + make_interval(secs => retention_seconds)
+FROM unnest({arrays}) AS n ({names})
+""".format(
+    changed=_CHANGED,
+    names=", ".join(_COLUMNS),
+    arrays=", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 7)),
 )
 
 
-async def insert_tasks(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    await tx.execute(_INSERT_TASKS, *([row[column] for row in rows] for column in _COLUMNS))
+async def insert_tasks(
+    tx: Connection, rows: Sequence[Mapping[str, Any]], queues: Queues, now: datetime
+) -> None:
+    """The admitted tasks, and what admitting them made of their accounts, in one round trip."""
+    await tx.execute(
+        _INSERT_TASKS, *queues.columns(), now, *([row[column] for row in rows] for column in _COLUMNS)
+    )
 
 
 # --- claiming: touches no account ---------------------------------------------------------------------------------
@@ -238,19 +261,28 @@ async def lock_leased(tx: Connection, ids: Sequence[UUID], leases: Sequence[UUID
 
 
 _END: Final = """
-UPDATE tasks t SET status = n.status, status_reason = n.reason, status_message = n.message, outputs = n.outputs,
-       ended_at = $7::timestamptz, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
-       progress = CASE n.status WHEN 'succeeded' THEN 1 ELSE t.progress END,
-       stage = NULL, expires_at = $7::timestamptz + make_interval(secs => t.retention_seconds)
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[])
-     AS n (id, lease_id, status, reason, message, outputs)
-WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.ended_at IS NULL AND t.leased_until IS NOT NULL
-RETURNING t.id, t.queued_at IS NOT NULL AS held_slot
+WITH ended AS (
+    UPDATE tasks t SET status = n.status, status_reason = n.reason, status_message = n.message, outputs = n.outputs,
+           ended_at = $7::timestamptz, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
+           progress = CASE n.status WHEN 'succeeded' THEN 1 ELSE t.progress END,
+           stage = NULL, expires_at = $7::timestamptz + make_interval(secs => t.retention_seconds)
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+         AS n (id, lease_id, status, reason, message, outputs)
+    WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.ended_at IS NULL AND t.leased_until IS NOT NULL
+    RETURNING t.id, t.account_id, t.lane, t.queued_at IS NOT NULL AS held_slot
+), freed AS (
+    SELECT account_id, count(*) FILTER (WHERE lane = 0) AS light, count(*) FILTER (WHERE lane = 1) AS heavy
+    FROM ended WHERE held_slot GROUP BY account_id
+), given_back AS (
+    UPDATE accounts a SET light_slots = light_slots - freed.light, heavy_slots = heavy_slots - freed.heavy
+    FROM freed WHERE a.id = freed.account_id
+)
+SELECT id, held_slot FROM ended
 """
 
 
 async def end(tx: Connection, endings: Sequence[tuple[object, ...]], now: datetime) -> dict[UUID, bool]:
-    """End these (task, lease, status, reason, message, outputs) where the lease still holds.
+    """End these (task, lease, status, reason, message, outputs) where the lease still holds; their slots are free.
 
     Returns the tasks that ended now, and whether each held a slot (a waiting task holds none).
     """
@@ -312,15 +344,22 @@ async def make_ready(tx: Connection, tags: Mapping[UUID, int]) -> None:
 
 
 async def cancel(tx: Connection, task_id: UUID, now: datetime) -> Any:
-    """Cancel the task unless it has ended. Returns (lane, held_slot) of one that was cancelled now, else None."""
+    """Cancel the task unless it has ended; its slot is free. Returns (lane, held_slot) of one cancelled now, else None."""
     return await tx.fetchrow(
         """
-        WITH old AS (SELECT id, status, ready, lane FROM tasks WHERE id = $1 AND ended_at IS NULL FOR UPDATE)
+        WITH old AS (
+            SELECT id, account_id, lane, (ready OR status = 'running') AS held_slot
+            FROM tasks WHERE id = $1 AND ended_at IS NULL FOR UPDATE
+        ), given_back AS (
+            UPDATE accounts a SET light_slots = light_slots - (old.lane = 0)::int,
+                                  heavy_slots = heavy_slots - (old.lane = 1)::int
+            FROM old WHERE a.id = old.account_id AND old.held_slot
+        )
         UPDATE tasks t SET status = 'cancelled', status_reason = 'cancelled_by_user', ended_at = $2::timestamptz, ready = false,
                fetchable = false, leased_until = NULL, waits_until = NULL, stage = NULL,
                expires_at = $2::timestamptz + make_interval(secs => t.retention_seconds)
         FROM old WHERE t.id = old.id
-        RETURNING old.lane, (old.ready OR old.status = 'running') AS held_slot
+        RETURNING old.lane, old.held_slot
         """,
         task_id,
         now,
@@ -462,3 +501,28 @@ async def list_tasks(
         now,
     )
     return [Task(**row) for row in found]
+
+
+# --- watching: each count walks a partial index, never the table --------------------------------------------------
+
+
+async def count_unended(connection: Connection) -> dict[tuple[str, int], int]:
+    """How many tasks are waiting, parked, queued and running, by (state, lane); what is not there is not counted."""
+    rows = await connection.fetch(
+        """
+        SELECT 'waiting' AS state, lane, count(*) FROM tasks WHERE status = 'waiting' GROUP BY lane
+        UNION ALL
+        SELECT 'parked', lane, count(*) FROM tasks WHERE status = 'queued' AND NOT ready GROUP BY lane
+        UNION ALL
+        SELECT 'queued', lane, count(*) FROM tasks WHERE ready GROUP BY lane
+        UNION ALL
+        SELECT 'running', lane, count(*) FROM tasks WHERE leased_until IS NOT NULL AND status = 'running' GROUP BY lane
+        """
+    )
+    return {(row["state"], row["lane"]): row["count"] for row in rows}
+
+
+async def worker_seen_at(connection: Connection) -> datetime | None:
+    """When a worker last said that it is there."""
+    seen_at: datetime | None = await connection.fetchval("SELECT max(seen_at) FROM workers")
+    return seen_at

@@ -156,8 +156,7 @@ class Submissions:
         ]
         if short:
             await blobs.keep_until(tx, sorted(set(short)), kept_until)
-        await store.insert_tasks(tx, rows)
-        await store.write_accounts(tx, queues)
+        await store.insert_tasks(tx, rows, queues, now)
 
     def _tell(self, rows: list[dict[str, Any]]) -> None:
         topics = {lane_topic(row["lane"]) for row in rows if row["ready"]}

@@ -22,9 +22,7 @@ async def get_upload(
     return blob
 
 
-async def get_linked(
-    db: Database, settings: Uploads, opened: tuple[UUID, datetime], now: datetime
-) -> Blob:
+async def get_linked(db: Database, settings: Uploads, opened: tuple[UUID, datetime], now: datetime) -> Blob:
     """The blob that a link opens. Raises NotFound, Expired, Unavailable."""
     blob_id, link_ends_at = opened
     blob = await _find(db, blob_id)

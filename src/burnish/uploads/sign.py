@@ -48,7 +48,7 @@ class Links:
         given = parse_qs(query)
         expires, signature = (given.get(member, [""])[0] for member in ("expires", "signature"))
         signed = [self._sign(key, purpose, name, expires) for key in self._keys]
-        if not any([hmac.compare_digest(one, signature.encode("utf-8", "replace")) for one in signed]):
+        if not any(hmac.compare_digest(one, signature.encode("utf-8", "replace")) for one in signed):
             raise Forbidden("This link is cut, changed, or none of this service.", code="bad_signature")
         blob_id = from_wire(name.partition("_")[0], name)
         assert blob_id is not None  # we signed it

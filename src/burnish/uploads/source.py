@@ -25,7 +25,7 @@ def read_source(given: str, param: str, links: Links, outbound: Outbound, now: d
             return _still_open(opened, param, now)
         outbound.check(given)
     except Forbidden as error:
-        raise Invalid(error.message, param=param, code=error.code) from error
+        raise Invalid(error.message, param=param, code="bad_link") from error
     except Failed as error:
         raise Invalid(error.message, param=param, code=error.reason) from error
     return given

@@ -75,7 +75,7 @@ async def insert_outputs(tx: Connection, blobs: Sequence[Blob]) -> None:
     )
 
 
-async def set_arrived(  # noqa: PLR0917 - one row's columns
+async def set_arrived(
     tx: Connection,
     blob_id: UUID,
     object_key: str,

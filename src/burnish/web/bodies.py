@@ -6,7 +6,7 @@ Handlers call these; a size is refused before it is read where the client says i
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -27,8 +27,7 @@ async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
         Malformed: no JSON, or not in UTF-8; the message says where.
         Invalid: JSON of another shape; `param` names the field.
     """
-    media_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type(request) != "application/json":
         raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
     return decode(await read(request), decoder)
 
@@ -71,6 +70,11 @@ async def stream(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
             yield chunk
 
 
+def media_type(request: Request) -> str:
+    """What the client says its body is, in lower case and without parameters; "" where it says nothing."""
+    return (request.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+
 def length(request: Request) -> int | None:
     """The size that the client says its body has."""
     text = request.header(b"content-length")
@@ -108,6 +112,11 @@ def query(request: Request, type_: type[T]) -> T:
         raise explained(error) from error
 
 
+def changed_query(request: Request, **changes: str) -> str:
+    """The request's query with these parameters in place of its own."""
+    return urlencode(dict(parse_qsl(request.scope["query_string"].decode("latin-1"))) | changes)
+
+
 def explained(error: msgspec.ValidationError, within: str = "") -> Invalid:
     """What msgspec found, with the field's path in front: "Expected `int` <= 4 - at `$.scale`" -> `input.scale`."""
     message, _, at = str(error).partition(" - at ")
@@ -124,7 +133,9 @@ def _path_of_nul(value: Any, path: str = "") -> str | None:
     """Where a text with NUL stands; None when there is none."""
     if isinstance(value, str):
         return path or "body" if "\0" in value else None
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    members = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, member in members:
         inner = f"{path}.{key}".lstrip(".").replace("\0", "?")
         if found := _path_of_nul(str(key), inner) or _path_of_nul(member, inner):

@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from starlette.types import Receive, Scope, Send
+
 from burnish import log
-from burnish.errors import MethodNotAllowed, Refused, Unavailable
+from burnish.errors import MethodNotAllowed, NotFound, Refused, Unavailable
 from burnish.web.operation import Operation, Words
 from burnish.web.replies import Reply, Stream
-from burnish.web.request import HungUp, Receive, Request, Scope, Send, Site
+from burnish.web.request import HungUp, Request, Site
 
 _log = log.get("http")
 _HUNG_UP: Final = 499  #: in the log and the counters only; nobody was there to be told
@@ -20,7 +22,7 @@ _DRAINING_SECONDS: Final = 2
 
 
 class Endpoint:
-    """The operations of one path; `path` is its template, and its name in the log."""
+    """The operations of one path; `path` is its template, and its name in the log. Without any: an unknown path."""
 
     def __init__(self, site: Site, path: str, operations: Sequence[Operation], words: Words) -> None:
         self._site = site
@@ -47,7 +49,9 @@ class Endpoint:
         except Exception:  # a request's failure is its own; the process goes on
             _log.exception("request_failed", route=self._path, request_id=request.id)
             status, code = 500, "internal"
-            if reply is None:  # else it has begun, and the server cuts the connection: nothing looks whole that is not
+            if (
+                reply is None
+            ):  # else it has begun, and the server cuts the connection: nothing looks whole that is not
                 await self._words(request, _failed()).send(request, send)
         finally:
             self._note(request, status, code, time.perf_counter() - started)
@@ -55,10 +59,7 @@ class Endpoint:
     def _operation(self, request: Request) -> Operation:
         operation = self._operations.get(request.scope["method"])
         if operation is None:
-            allowed = ", ".join(sorted(self._operations))
-            raise MethodNotAllowed(
-                f"This path takes {allowed or 'no method'}.", details={"allow": sorted(self._operations)}
-            )
+            raise self._unknown(request)
         if self._site.draining and not operation.while_draining:
             raise Unavailable(
                 "The service is stopping. Try again in a moment.",
@@ -66,6 +67,14 @@ class Endpoint:
                 retry_after=_DRAINING_SECONDS,
             )
         return operation
+
+    def _unknown(self, request: Request) -> Refused:
+        if not self._operations:
+            return NotFound("There is nothing at this path.")
+        allowed = sorted(self._operations)
+        return MethodNotAllowed(
+            f"This path takes {', '.join(allowed)}, not {request.method}.", details={"allow": allowed}
+        )
 
     def _note(self, request: Request, status: int, code: str | None, seconds: float) -> None:
         method = request.method

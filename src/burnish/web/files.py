@@ -26,8 +26,11 @@ _LIFELESS: Final = (
 Read = Callable[[int, int], AsyncIterator[bytes]]  #: the bytes from one offset up to before another
 
 
-def serve(request: Request, file: Blob, read: Read, now: datetime) -> Reply | Stream:
-    """200 with all of it, 206 with a part, 304 where the client has it, or 416. Several ranges are answered with all."""
+async def serve(request: Request, file: Blob, read: Read, now: datetime) -> Reply | Stream:
+    """200 with all of it, 206 with a part, 304 where the client has it, or 416. Several ranges are answered with all.
+
+    Raises what reading the first bytes raises, before anything is sent.
+    """
     assert file.size_bytes is not None
     assert file.sha256 is not None
     tag = f'"{file.sha256.hex()}"'
@@ -38,11 +41,14 @@ def serve(request: Request, file: Blob, read: Read, now: datetime) -> Reply | St
     if span is None:
         return Reply(416, b"", (*_LIFELESS, (b"content-range", b"bytes */%d" % file.size_bytes)))
     start, end = span
-    idle_seconds = request.resources.settings.http.idle_seconds
     if (start, end) == (0, file.size_bytes):
-        return Stream(200, read(start, end), end, idle_seconds, headers)
-    part = (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, file.size_bytes))
-    return Stream(206, read(start, end), end - start, idle_seconds, (*headers, part))
+        status = 200
+    else:
+        status = 206
+        headers = (*headers, (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, file.size_bytes)))
+    chunks = read(start, end)
+    first = b"" if request.scope["method"] == "HEAD" else await anext(chunks, b"")
+    return Stream(status, first, chunks, end - start, request.resources.settings.http.idle_seconds, headers)
 
 
 def _about(file: Blob, tag: str, now: datetime) -> Headers:
@@ -58,7 +64,7 @@ def _about(file: Blob, tag: str, now: datetime) -> Headers:
 
 def disposition(kind: str, filename: str) -> bytes:
     """The header, with the name in ASCII for old readers and in UTF-8 for the others (RFC 6266)."""
-    plain = re.sub(r'[^ !#-\[\]-~]|%', "_", filename)
+    plain = re.sub(r"[^ !#-\[\]-~]|%", "_", filename)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}".encode()
 
 

@@ -5,7 +5,7 @@ The table is the only place where a route is written down. `endpoint.py` serves 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from burnish.errors import Refused
 from burnish.web.replies import Reply, Stream
@@ -15,13 +15,21 @@ Handle = Callable[[Request], Awaitable[Reply | Stream]]
 Words = Callable[[Request, Refused], Reply]  #: how a surface says no
 
 
+class Code(NamedTuple):
+    """What a refusal's code is answered with, and what it tells the reader."""
+
+    status: int
+    meaning: str
+    remedy: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """`answers` gives each status that is no refusal its body: a msgspec type, a media type, or None.
 
     `access`: `open`, `signed` (the link itself is the permission), `key`, or the scope that a key needs.
     `refuses`: codes, beside those that every operation of its access may answer with.
-    `headers`: what success carries beside the Request-Id, name -> meaning.
+    `meanings`: what a status says, where there are several. `headers`: what success carries beside the Request-Id, name -> meaning.
     """
 
     method: str
@@ -35,6 +43,7 @@ class Operation:
     reads: type[Any] | str | None = None
     query: type[Any] | None = None
     answers: Mapping[int, Any]
+    meanings: Mapping[int, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     refuses: tuple[str, ...] = ()
     example: object = None

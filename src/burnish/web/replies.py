@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from starlette.types import Message, Send
 
-from burnish.web.request import HungUp, Request, Send
+from burnish.web.request import HungUp, Request
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -40,6 +41,7 @@ class Stream:
     """A reply whose body comes in chunks, `size_bytes` in all. A client that takes nothing for `idle_seconds` is cut."""
 
     status: int
+    first: bytes
     chunks: AsyncIterator[bytes]
     size_bytes: int
     idle_seconds: float
@@ -53,12 +55,14 @@ class Stream:
         await send({"type": "http.response.body", "body": b""})
 
     async def _pump(self, send: Send) -> None:
-        async for chunk in self.chunks:
+        chunk: bytes | None = self.first
+        while chunk:
             try:
                 async with asyncio.timeout(self.idle_seconds):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except TimeoutError as error:
                 raise HungUp from error
+            chunk = await anext(self.chunks, None)
 
 
 def json(value: object, *, status: int = 200, headers: Headers = ()) -> Reply:
@@ -70,7 +74,7 @@ def text(value: str, media_type: str, *, headers: Headers = ()) -> Reply:
     return Reply(200, value.encode(), ((b"content-type", f"{media_type}; charset=utf-8".encode()), *headers))
 
 
-def _start(status: int, request: Request, headers: Headers) -> dict[str, object]:
+def _start(status: int, request: Request, headers: Headers) -> Message:
     return {
         "type": "http.response.start",
         "status": status,

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from starlette.types import Receive, Scope
+
 from burnish.ids import new_id, to_wire
 from burnish.metrics import Metrics
 from burnish.resources import Resources
@@ -16,17 +18,14 @@ from burnish.uploads.sign import Links
 
 T = TypeVar("T")
 
-Scope = dict[str, Any]
-Receive = Any  #: ASGI's callables, as Starlette and uvicorn pass them
-Send = Any
-
 
 class Site:
     """What all surfaces of a process share."""
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
-        self.links = Links(resources.secret_keys, resources.settings.public_url)
+        self.public_url = resources.settings.public_url
+        self.links = Links(resources.secret_keys, self.public_url)
         self.metrics = Metrics()
         self._stopping = asyncio.Event()
 
@@ -85,15 +84,13 @@ class Request:
         value: str = self.scope["path_params"][name]
         return value
 
-    async def while_there(
-        self, work: Coroutine[Any, Any, T], *, though_draining: bool = True
-    ) -> T | None:
+    async def while_there(self, work: Coroutine[Any, Any, T], *, though_draining: bool = True) -> T | None:
         """`work`, for as long as the client is there; None where the service began to drain first.
 
         Call it when the body has been read. Raises HungUp, and whatever `work` raises.
         """
         watches = [self._gone()] if though_draining else [self._gone(), self.site.until_draining()]
-        working, gone, *others = tasks = [asyncio.ensure_future(one) for one in (work, *watches)]
+        working, gone, *_draining = tasks = [asyncio.ensure_future(one) for one in (work, *watches)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():

@@ -24,7 +24,7 @@ AGENT: Final = f"burnish-python/{version('burnish')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Remote:
     """`url` has no closing slash; `timeout_seconds` is the longest silence; `clock` is monotonic, in seconds."""
 
     url: str
@@ -75,7 +75,13 @@ class Service:
         return httpx.Request(
             method,
             url,
-            headers={"User-Agent": AGENT, "Accept": "application/json", **headers},
+            # Host is httpx's to add, but it leaves that out where a body is streamed.
+            headers={
+                "Host": httpx.URL(url).netloc.decode(),
+                "User-Agent": AGENT,
+                "Accept": "application/json",
+                **headers,
+            },
             extensions={"timeout": timeout.as_dict()},
             **rest,
         )

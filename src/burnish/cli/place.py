@@ -1,0 +1,180 @@
+"""Where the service of a batch is: named by the environment, running on the data directory, or started for the batch.
+
+Called by `batch.py`. Whatever is started here is ended here, with SIGINT, and waited for.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Final
+
+import httpx
+
+from burnish.errors import Unusable
+from burnish.settings import default_data
+
+_BEGIN_SECONDS: Final = 180.0  #: the first start makes a database; one after a crash recovers it
+_END_SECONDS: Final = 15.0
+_ANOTHER_RUNS: Final = 3  #: `serve` ends so where it cannot run, which may be because one runs already
+_PR_SET_PDEATHSIG: Final = 1
+_BURNISH: Final = (sys.executable, "-m", "burnish")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A service: its address and a key, None where the client's own defaults hold. `local`: it is on this machine."""
+
+    url: str | None
+    key: str | None
+    local: bool
+    started: bool = False
+
+
+@contextlib.asynccontextmanager
+async def open_place(
+    data: str | None, environ: Mapping[str, str], say: Callable[[str], None]
+) -> AsyncIterator[Place]:
+    """The service to use. An explicit `data` directory goes before BURNISH_URL and BURNISH_API_KEY.
+
+    Raises:
+        Unusable: none can be started or reached; the message says why.
+    """
+    if data is None and (environ.get("BURNISH_URL") or environ.get("BURNISH_API_KEY")):
+        yield Place(environ.get("BURNISH_URL"), environ.get("BURNISH_API_KEY"), local=False)
+        return
+    say("Starting a service for the duration …")
+    with tempfile.TemporaryFile() as log:
+        async with _started(data, environ, log) as process:
+            ready = await _ready(process)
+            if ready is not None:
+                async with _drained(process):
+                    yield Place(ready["url"], ready["key"], local=True, started=True)
+                return
+        running = await _running(data, environ) if process.returncode == _ANOTHER_RUNS else None
+        if running is None:
+            raise Unusable(
+                _last_words(log) or f"The service ended with {process.returncode} and said nothing."
+            )
+    say(f"A service runs on this directory already, at {running}; using that.")
+    yield Place(running, await _new_key(data), local=True)
+
+
+# --- one started for the duration ---------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _started(
+    data: str | None, environ: Mapping[str, str], log: IO[bytes]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A service on a free port of the loopback; its log goes to `log`. It has ended when this is left."""
+    process = await asyncio.create_subprocess_exec(
+        *_BURNISH, "serve", "--host", "127.0.0.1", "--port", "0", "--json", "--issue-key", "enhance", *_on(data),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=log,
+        env={**environ, "BURNISH_HTTP_PUBLIC_URL": ""},  # its links must lead to where it is now
+        start_new_session=True,  # Ctrl-C is ours to pass on, once nothing is under way any more
+        preexec_fn=_end_with_us(),
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        await asyncio.shield(_end(process))
+
+
+def _end_with_us() -> Callable[[], object] | None:
+    """Called in the new process: where we are killed, the kernel asks it to stop."""
+    if sys.platform != "linux":
+        return None
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+
+
+async def _ready(process: asyncio.subprocess.Process) -> dict[str, Any] | None:
+    """What the service says of itself when it is ready; None where it ends before that."""
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_BEGIN_SECONDS):
+            line = await process.stdout.readline()
+            if not line:
+                await process.wait()
+    except TimeoutError as error:
+        raise Unusable(f"The service was not ready within {_BEGIN_SECONDS:.0f} s.") from error
+    return json.loads(line) if line else None
+
+
+@contextlib.asynccontextmanager
+async def _drained(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """Reads on, so that a service that prints never waits for us."""
+    assert process.stdout is not None
+    reading = asyncio.create_task(process.stdout.read())
+    try:
+        yield
+    finally:
+        reading.cancel()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    try:
+        await asyncio.wait_for(process.wait(), _END_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _last_words(log: IO[bytes]) -> str:
+    """What the service said last, without the name that our own message begins with."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("burnish: ") if lines else ""
+
+
+# --- one that runs already ----------------------------------------------------------------------------------------
+
+
+async def _running(data: str | None, environ: Mapping[str, str]) -> str | None:
+    """The address of the service on the directory; None where none answers."""
+    folder = Path(data or environ.get("BURNISH_DATA") or default_data())
+    try:
+        url = str(json.loads((folder / "serve.json").read_text())["url"])
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+            await http.get(f"{url}/health")
+    except (OSError, ValueError, KeyError, httpx.HTTPError, httpx.InvalidURL):
+        return None
+    return url
+
+
+async def _new_key(data: str | None) -> str:
+    """A key for the service that runs, good for a day."""
+    process = await asyncio.create_subprocess_exec(
+        *_BURNISH, "keys", "create", "--name", "enhance", "--expires-in", "86400", "--json", *_on(data),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        said, complaint = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        words = complaint.decode(errors="replace").strip().splitlines()
+        raise Unusable(f"No key could be made for it: {words[-1] if words else process.returncode}")
+    return str(json.loads(said)["secret"])
+
+
+def _on(data: str | None) -> tuple[str, ...]:
+    return () if data is None else ("--data", data)

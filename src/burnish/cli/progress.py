@@ -1,0 +1,283 @@
+"""What `burnish enhance` shows: bars on a terminal, plain lines elsewhere, JSON lines for scripts.
+
+Bars and plain lines go to standard error. JSON goes to standard output, one object a line with its `event`:
+`note`, `stage`, `done`, `failed`, and `summary` as the last.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from burnish.client import Output
+
+Stage = Literal["upload", "queue", "work", "download"]
+
+_DOING: Final[dict[Stage, str]] = {
+    "upload": "uploading",
+    "queue": "waiting its turn",
+    "work": "working",
+    "download": "downloading",
+}
+_NAME_WIDTH: Final = 28
+_DOING_WIDTH: Final = max(len(doing) for doing in _DOING.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a file is: `share` of the stage is done, from 0 to 1, or None where nobody knows."""
+
+    file: Path
+    stage: Stage
+    share: float | None
+    task_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A file's results, and where they are."""
+
+    file: Path
+    task_id: str
+    saved: Sequence[tuple[Path, Output]]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file has no result, and what can be done about it."""
+
+    file: Path
+    task_id: str | None
+    reason: str
+    message: str
+    advice: str | None
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a batch ended; `left` files were not begun or not finished."""
+
+    done: int
+    failed: int
+    left: int
+    seconds: float
+
+
+class Display(Protocol):
+    """One way of telling; used as a context."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def said(self, text: str) -> None:
+        """Something about the batch as a whole."""
+
+    def step(self, step: Step) -> None:
+        """A file is a little further."""
+
+    def ended(self, ended: Done | Failure) -> None:
+        """A file is finished with."""
+
+    def summary(self, summary: Summary) -> None:
+        """The batch is over."""
+
+
+def open_display(files: int, *, as_json: bool) -> Display:
+    """The way that fits: JSON where it is asked for, bars on a terminal, lines otherwise."""
+    if as_json:
+        return JsonLines()
+    console = Console(stderr=True, highlight=False)
+    return Bars(console, files) if console.is_terminal and not console.is_dumb_terminal else Lines()
+
+
+class Lines:
+    """A line for each stage of a file, and one for its end."""
+
+    def __init__(self) -> None:
+        self._stages: dict[Path, Stage] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def said(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def step(self, step: Step) -> None:
+        if self._stages.get(step.file) != step.stage:
+            self._stages[step.file] = step.stage
+            self.said(f"{step.file}: {_DOING[step.stage]}")
+
+    def ended(self, ended: Done | Failure) -> None:
+        self._stages.pop(ended.file, None)
+        self.said(_told(ended))
+
+    def summary(self, summary: Summary) -> None:
+        self.said(_summed_up(summary))
+
+
+class Bars:
+    """A bar for each file under way, one for all of them, and a line above for each that has ended."""
+
+    def __init__(self, console: Console, files: int) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[doing]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._files: dict[Path, TaskID] = {}
+        self._all = self._progress.add_task(
+            "All files".ljust(_NAME_WIDTH), total=files, doing=f"0 of {files}"
+        )
+        self._count = files
+        self._ended = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def said(self, text: str) -> None:
+        self._console.print(Text(text))
+
+    def step(self, step: Step) -> None:
+        if step.file not in self._files:
+            self._files[step.file] = self._progress.add_task(_short(step.file), total=1.0, doing="")
+        doing = _DOING[step.stage].ljust(_DOING_WIDTH)
+        share = min(
+            step.share or 0.0, 0.999
+        )  # a full bar would stop its clock, and the next stage is to come
+        self._progress.update(self._files[step.file], completed=share, doing=doing)
+
+    def ended(self, ended: Done | Failure) -> None:
+        if ended.file in self._files:
+            self._progress.remove_task(self._files.pop(ended.file))
+        self._ended += 1
+        doing = f"{self._ended} of {self._count}".ljust(_DOING_WIDTH)
+        self._progress.update(self._all, completed=self._ended, doing=doing)
+        self.said(_told(ended))
+
+    def summary(self, summary: Summary) -> None:
+        self._progress.stop()
+        self.said(_summed_up(summary))
+
+
+class JsonLines:
+    """An object a line, on standard output."""
+
+    def __init__(self) -> None:
+        self._steps: dict[Path, Step] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def said(self, text: str) -> None:
+        _print(event="note", text=text)
+
+    def step(self, step: Step) -> None:
+        """Each stage once, and the work as often as it is read."""
+        before = self._steps.get(step.file)
+        if before is None or before.stage != step.stage or (step.stage == "work" and before != step):
+            _print(event="stage", file=step.file, task=step.task_id, stage=step.stage, progress=step.share)
+        self._steps[step.file] = step
+
+    def ended(self, ended: Done | Failure) -> None:
+        self._steps.pop(ended.file, None)
+        if isinstance(ended, Done):
+            _print(
+                event="done",
+                file=ended.file,
+                task=ended.task_id,
+                outputs=[
+                    {
+                        "path": path,
+                        "type": output.type,
+                        "width": output.width,
+                        "height": output.height,
+                        "size_bytes": output.size_bytes,
+                    }
+                    for path, output in ended.saved
+                ],
+                seconds=round(ended.seconds, 3),
+            )
+        else:
+            _print(
+                event="failed",
+                file=ended.file,
+                task=ended.task_id,
+                reason=ended.reason,
+                message=ended.message,
+                advice=ended.advice,
+                retryable=ended.retryable,
+            )
+
+    def summary(self, summary: Summary) -> None:
+        _print(
+            event="summary",
+            done=summary.done,
+            failed=summary.failed,
+            left=summary.left,
+            seconds=round(summary.seconds, 3),
+        )
+
+
+def _print(**members: Any) -> None:
+    print(json.dumps(members, default=str), flush=True)
+
+
+def _told(ended: Done | Failure) -> str:
+    if isinstance(ended, Failure):
+        task = f" (task {ended.task_id})" if ended.task_id else ""
+        advice = f" {ended.advice}" if ended.advice else ""
+        return f"{ended.file}: failed: {ended.message}{advice}{task}"
+    results = ", ".join(f"{path}{_measures(output)}" for path, output in ended.saved) or "nothing"
+    return f"{ended.file} -> {results} in {ended.seconds:.1f} s"
+
+
+def _measures(output: Output) -> str:
+    if not output.width or not output.height or not output.size_bytes:
+        return ""
+    return f" ({output.width}x{output.height}, {output.size_bytes / 1e6:.1f} MB)"
+
+
+def _summed_up(summary: Summary) -> str:
+    parts = [f"{summary.done} done"]
+    parts += [f"{summary.failed} failed"] if summary.failed else []
+    parts += [f"{summary.left} left"] if summary.left else []
+    return f"{', '.join(parts)}, in {summary.seconds:.1f} s"
+
+
+def _short(file: Path) -> str:
+    """The name, cut in its middle where it is long, so that bars begin at one column."""
+    name = file.name
+    if len(name) > _NAME_WIDTH:
+        half = (_NAME_WIDTH - 1) // 2
+        name = f"{name[:half]}…{name[-half:]}"
+    return name.ljust(_NAME_WIDTH)

@@ -1,0 +1,109 @@
+"""Examples for the documentation, made of the very types that replies are made of, so that they cannot go stale."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from burnish.dialects.native import wire
+from burnish.engines import catalogue
+from burnish.ids import to_wire
+from burnish.uploads.blob import OUTPUT, UPLOAD
+
+_URL: Final = "https://burnish.example.com"
+_AT: Final = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
+_WEEK: Final = timedelta(days=7)
+_NUMBER: Final = UUID("019bc0de-0000-7000-8000-000000000000")
+_TASK: Final = to_wire("task", _NUMBER)
+_UPLOAD: Final = to_wire(UPLOAD, _NUMBER)
+_HASH: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+def _link(kind: str) -> str:
+    return f"{_URL}/v1/files/{to_wire(kind, _NUMBER)}?expires=1769074200&signature=W2hhcmQgdG8gZ3Vlc3Nd"
+
+
+TASK_REQUEST: Final = wire.TaskRequest(
+    model="upscale",
+    input=msgspec.Raw(b'{"image":"%s","scale":2,"mode":"faithful"}' % _UPLOAD.encode()),
+    metadata={"order": "1042"},
+)
+TASK: Final = wire.TaskReply(
+    id=_TASK,
+    model="upscale",
+    status="queued",
+    stage=None,
+    progress=0.0,
+    status_reason=None,
+    status_message=None,
+    retryable=False,
+    cost=wire.Cost(held=0, charged=0, unit="task", quantity=0, price_version=0),
+    outputs=[],
+    metadata={"order": "1042"},
+    created_at=_AT,
+    started_at=None,
+    ended_at=None,
+    expires_at=_AT + _WEEK,
+    urls=wire.TaskUrls(self=f"{_URL}/v1/tasks/{_TASK}", cancel=f"{_URL}/v1/tasks/{_TASK}/cancel"),
+)
+_ENDED_AT: Final = _AT + timedelta(seconds=4)
+ENDED_TASK: Final = msgspec.structs.replace(
+    TASK,
+    status="succeeded",
+    progress=1.0,
+    outputs=[
+        wire.OutputReply(
+            url=_link(OUTPUT),
+            type="image/jpeg",
+            filename="photo-2x.jpg",
+            width=2048,
+            height=1536,
+            size_bytes=734_003,
+            expires_at=_ENDED_AT + _WEEK,
+        )
+    ],
+    started_at=_AT,
+    ended_at=_ENDED_AT,
+    expires_at=_ENDED_AT + _WEEK,
+)
+CANCELLED_TASK: Final = msgspec.structs.replace(
+    TASK,
+    status="cancelled",
+    status_reason="cancelled_by_user",
+    ended_at=_ENDED_AT,
+    expires_at=_ENDED_AT + _WEEK,
+)
+TASK_PAGE: Final = wire.TaskPage(data=[ENDED_TASK], has_more=True, next=_TASK)
+
+UPLOAD_REQUEST: Final = wire.UploadRequest(
+    filename="photo.jpg", content_type="image/jpeg", size_bytes=248_113, sha256=_HASH
+)
+PROMISED_UPLOAD: Final = wire.PromisedUpload(
+    id=_UPLOAD,
+    url=_link(UPLOAD),
+    method="PUT",
+    headers={"Content-Type": "image/jpeg"},
+    access_url=_link(UPLOAD),
+    expires_at=_AT + timedelta(hours=1),
+    max_bytes=536_870_912,
+)
+UPLOAD_ARRIVED: Final = wire.UploadReply(
+    id=_UPLOAD,
+    status="arrived",
+    filename="photo.jpg",
+    content_type="image/jpeg",
+    size_bytes=248_113,
+    sha256=_HASH,
+    type="image/jpeg",
+    width=1024,
+    height=768,
+    fault=None,
+    access_url=_link(UPLOAD),
+    created_at=_AT,
+    arrived_at=_AT + timedelta(seconds=1),
+    expires_at=_AT + _WEEK,
+)
+
+MODEL_PAGE: Final = wire.ModelPage(data=[wire.model_reply(model) for model in catalogue.models()])
+MODEL: Final = MODEL_PAGE.data[0]

@@ -1,0 +1,379 @@
+"""The native API's routes: each reads downwards from the caller to the reply. `OPERATIONS` is the table of them all."""
+
+import re
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from burnish.dialects.native import examples, wire
+from burnish.engines import catalogue
+from burnish.errors import Invalid, NotFound
+from burnish.ids import from_wire
+from burnish.tasks.cancel import cancel
+from burnish.tasks.find import list_tasks
+from burnish.tasks.task import FINAL, Task
+from burnish.uploads.blob import Blob
+from burnish.uploads.find import get_linked, get_upload
+from burnish.uploads.promise import promise
+from burnish.uploads.receive import receive
+from burnish.uploads.sign import PATH
+from burnish.web import bodies, files
+from burnish.web.caller import caller
+from burnish.web.operation import Operation
+from burnish.web.replies import Headers, Reply, Stream, json
+from burnish.web.request import Request
+
+_WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
+#: When to look again at a task that has not ended, in seconds.
+_AGAIN: Final = (b"retry-after", b"1")
+
+
+# --- tasks --------------------------------------------------------------------------------------------------------
+
+
+async def create(request: Request) -> Reply:
+    key = await caller(request, "tasks:write")
+    asked = await bodies.read_json(request, wire.TASK_REQUEST)
+    task = await request.resources.submissions.submit(wire.submission(request, key, asked))
+    if seconds := _preferred_wait(request):
+        task = await _ended(request, task, seconds)
+    reply = wire.task_reply(task, request.site.links, request.site.public_url)
+    place = (b"location", reply.urls.self.encode())
+    if task.status in FINAL:
+        return json(reply, headers=[place])
+    return json(reply, status=202, headers=[place, _AGAIN])
+
+
+async def get(request: Request) -> Reply:
+    key = await caller(request, "tasks:read")
+    wait = bodies.query(request, wire.TaskQuery).wait if request.scope["query_string"] else 0
+    task = await _task(request, key.account_id, key.environment)
+    if wait and task.status not in FINAL:
+        task = await _ended(request, task, wait)
+    return _task_reply(request, task)
+
+
+async def list_(request: Request) -> Reply:
+    key = await caller(request, "tasks:read")
+    asked = bodies.query(request, wire.ListQuery)
+    after = from_wire("task", asked.after) if asked.after is not None else None
+    if asked.after is not None and after is None:
+        raise Invalid("`after` is a task's id, as in `next` of the page before.", param="after")
+    found = await list_tasks(
+        request.resources.db,
+        key.account_id,
+        key.environment,
+        rows=asked.limit + 1,
+        now=request.now,
+        after=after,
+        status=asked.status,
+        model=asked.model,
+        created_after=_in_utc(asked.created_after),
+    )
+    return _page(request, found, asked.limit)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """The same moment; a zone that carries it out of the calendar is refused."""
+    try:
+        return moment.astimezone(UTC) if moment is not None else None
+    except OverflowError as error:
+        raise Invalid("This moment lies outside the calendar.", param="created_after") from error
+
+
+async def cancel_(request: Request) -> Reply:
+    key = await caller(request, "tasks:write")
+    task = await _task(request, key.account_id, key.environment)
+    await cancel(request.resources.db, task, request.resources.settings.tasks)
+    return _task_reply(request, await _task(request, key.account_id, key.environment))
+
+
+async def _task(request: Request, account_id: UUID, environment: str) -> Task:
+    task_id = _id(request, "task")
+    return await request.resources.reads.get_task(account_id, environment, task_id, request.now)
+
+
+async def _ended(request: Request, task: Task, seconds: int) -> Task:
+    """The task when it has ended, when `seconds` are over, or when the service stops."""
+    seconds = min(seconds, request.resources.settings.http.wait_seconds)
+    waiting = request.resources.reads.wait_for(task, seconds)
+    return await request.while_there(waiting, though_draining=False) or task
+
+
+def _preferred_wait(request: Request) -> int:
+    """Seconds of `Prefer: wait=n` (RFC 7240)."""
+    preferences = request.header(b"prefer")
+    found = _WAIT.search(preferences) if preferences else None
+    return int(found[1]) if found else 0
+
+
+def _task_reply(request: Request, task: Task) -> Reply:
+    return json(
+        wire.task_reply(task, request.site.links, request.site.public_url),
+        headers=() if task.status in FINAL else (_AGAIN,),
+    )
+
+
+def _page(request: Request, found: list[Task], limit: int) -> Reply:
+    """At most `limit` of the tasks found; one more says that there are more."""
+    site = request.site
+    data = [wire.task_reply(task, site.links, site.public_url) for task in found[:limit]]
+    following = data[-1].id if len(found) > limit else None
+    headers: Headers = ()
+    if following is not None:
+        url = f"{site.public_url}/v1/tasks?{bodies.changed_query(request, after=following)}"
+        headers = [(b"link", f'<{url}>; rel="next"'.encode())]
+    return json(wire.TaskPage(data=data, has_more=following is not None, next=following), headers=headers)
+
+
+# --- uploads and files --------------------------------------------------------------------------------------------
+
+
+async def promise_(request: Request) -> Reply:
+    key = await caller(request, "uploads:write")
+    asked = await bodies.read_json(request, wire.UPLOAD_REQUEST)
+    settings = request.resources.settings.uploads
+    upload = await promise(
+        request.resources.db,
+        settings,
+        account_id=key.account_id,
+        environment=key.environment,
+        filename=asked.filename,
+        content_type=asked.content_type.lower(),
+        size_bytes=asked.size_bytes,
+        sha256=bytes.fromhex(asked.sha256) if asked.sha256 else None,
+        now=request.now,
+    )
+    return json(wire.promised_upload(upload, request.site.links, settings), status=201)
+
+
+async def get_upload_(request: Request) -> Reply:
+    key = await caller(request, "uploads:write")
+    upload_id = _id(request, "upload")
+    resources = request.resources
+    upload = await get_upload(
+        resources.db, resources.settings.uploads, key.account_id, key.environment, upload_id, request.now
+    )
+    return json(wire.upload_reply(upload, request.site.links))
+
+
+async def put_file(request: Request) -> Reply:
+    resources = request.resources
+    upload = await receive(
+        resources.db,
+        resources.blobs,
+        resources.settings.uploads,
+        await _linked(request, "PUT"),
+        bodies.stream(request, resources.settings.http.idle_seconds),
+        content_type=bodies.media_type(request),
+        length=bodies.length(request),
+    )
+    return json(wire.upload_reply(upload, request.site.links))
+
+
+async def get_file(request: Request) -> Reply | Stream:
+    file = await _linked(request, "GET")
+    if file.object_key is None:
+        raise NotFound("The bytes of this upload have not come yet.", code="not_arrived")
+    return await files.serve(
+        request, file, partial(request.resources.blobs.read, file.object_key), request.now
+    )
+
+
+async def _linked(request: Request, purpose: str) -> Blob:
+    """The blob behind the signed link that this request calls."""
+    query = request.scope["query_string"].decode("latin-1")
+    opened = request.site.links.opened(purpose, request.path_value("name"), query)
+    resources = request.resources
+    return await get_linked(resources.db, resources.settings.uploads, opened, request.now)
+
+
+# --- models -------------------------------------------------------------------------------------------------------
+
+
+async def list_models(request: Request) -> Reply:
+    await caller(request)
+    return json(wire.ModelPage(data=[wire.model_reply(model) for model in catalogue.models()]))
+
+
+async def get_model(request: Request) -> Reply:
+    await caller(request)
+    name = request.path_value("name")
+    model = next((model for model in catalogue.models() if model.name == name), None)
+    if model is None:
+        raise NotFound(f"There is no model {name[:60]!r}.")
+    return json(wire.model_reply(model))
+
+
+def _id(request: Request, prefix: str) -> UUID:
+    """The id in the path. Raises NotFound for what cannot be one."""
+    text = request.path_value("id")
+    if (found := from_wire(prefix, text)) is None:
+        raise NotFound(f"There is no {prefix} {text[:60]!r}.")
+    return found
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/v1/tasks",
+        handle=create,
+        id="createTask",
+        tag="Tasks",
+        summary="Submit a task",
+        description="Answers as soon as the task is on disk. With `Prefer: wait=n` the reply comes when the task has "
+        "ended, or after n seconds (60 at most).",
+        access="tasks:write",
+        reads=wire.TaskRequest,
+        answers={202: wire.TaskReply, 200: wire.TaskReply},
+        meanings={202: "It is admitted.", 200: "It was waited for, and has ended."},
+        headers={"Location": "The task's own URL.", "Retry-After": "When to look again, in seconds."},
+        refuses=(
+            "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
+            "missing_field", "unknown_model", "upload_not_found", "upload_expired", "bad_link", "link_expired",
+            "input_blocked", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
+            "account_busy",
+        ),
+        example=examples.TASK_REQUEST,
+        answer_example=examples.TASK,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tasks/{id}",
+        handle=get,
+        id="getTask",
+        tag="Tasks",
+        summary="Read a task, or wait for its end",
+        description="With `wait` the reply comes when the task has ended, or after so many seconds: no polling.",
+        access="tasks:read",
+        query=wire.TaskQuery,
+        answers={200: wire.TaskReply},
+        headers={"Retry-After": "While it has not ended: when to look again, in seconds."},
+        refuses=("not_found", "expired", "invalid", "unknown_field"),
+        answer_example=examples.ENDED_TASK,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tasks",
+        handle=list_,
+        id="listTasks",
+        tag="Tasks",
+        summary="List tasks, newest first",
+        access="tasks:read",
+        query=wire.ListQuery,
+        answers={200: wire.TaskPage},
+        headers={"Link": 'The next page, as `rel="next"`.'},
+        refuses=("invalid", "unknown_field"),
+        answer_example=examples.TASK_PAGE,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/tasks/{id}/cancel",
+        handle=cancel_,
+        id="cancelTask",
+        tag="Tasks",
+        summary="Cancel a task",
+        description="Before and while it runs. A task that has ended stays as it is; cancelling again changes nothing. "
+        "No body is read.",
+        access="tasks:write",
+        answers={200: wire.TaskReply},
+        refuses=("not_found", "expired"),
+        answer_example=examples.CANCELLED_TASK,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/uploads",
+        handle=promise_,
+        id="createUpload",
+        tag="Uploads",
+        summary="Announce a file",
+        description="Answers with a signed URL: PUT the bytes there, with the headers that are given. The id may go into "
+        "a task before the bytes have come.",
+        access="uploads:write",
+        reads=wire.UploadRequest,
+        answers={201: wire.PromisedUpload},
+        refuses=(
+            "malformed", "body_stalled", "too_large", "upload_too_large", "unsupported_media", "invalid",
+            "unknown_field", "missing_field",
+        ),
+        example=examples.UPLOAD_REQUEST,
+        answer_example=examples.PROMISED_UPLOAD,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/uploads/{id}",
+        handle=get_upload_,
+        id="getUpload",
+        tag="Uploads",
+        summary="Read an upload",
+        access="uploads:write",
+        answers={200: wire.UploadReply},
+        refuses=("not_found", "file_expired"),
+        answer_example=examples.UPLOAD_ARRIVED,
+    ),
+    Operation(
+        method="PUT",
+        path=PATH + "{name}",
+        handle=put_file,
+        id="putFile",
+        tag="Files",
+        summary="Send an upload's bytes",
+        description="On the `url` of an upload. Size, type and hash must be those that were announced; otherwise nothing "
+        "is kept, and the PUT may be tried again.",
+        access="signed",
+        query=wire.LinkQuery,
+        reads="*/*",
+        answers={200: wire.UploadReply},
+        refuses=(
+            "body_stalled", "bad_signature", "not_found", "file_expired", "upload_arrived", "upload_type_differs",
+            "upload_size_differs", "upload_hash_differs", "storage_unavailable", "storage_full",
+        ),
+        answer_example=examples.UPLOAD_ARRIVED,
+    ),
+    Operation(
+        method="GET",
+        path=PATH + "{name}",
+        handle=get_file,
+        id="getFile",
+        tag="Files",
+        summary="Read the bytes of an output or an upload",
+        description="On the `url` of an output, or the `access_url` of an upload. One range is served as 206; several are "
+        "answered with the whole.",
+        access="signed",
+        query=wire.LinkQuery,
+        answers={200: "*/*", 206: "*/*", 304: None, 416: None},
+        meanings={200: "All of it.", 206: "The range that was asked for.", 304: "`If-None-Match` names what is here.",
+                  416: "There are no such bytes."},
+        headers={
+            "ETag": "The SHA-256 of the bytes, for If-None-Match and If-Range.",
+            "Content-Disposition": "The file's name.",
+            "Accept-Ranges": "`bytes`.",
+            "Content-Range": "Which bytes a 206 holds, or how many a 416 could have had.",
+        },
+        refuses=("bad_signature", "not_found", "not_arrived", "file_expired", "storage_unavailable"),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/models",
+        handle=list_models,
+        id="listModels",
+        tag="Models",
+        summary="List the models",
+        answers={200: wire.ModelPage},
+        answer_example=examples.MODEL_PAGE,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/models/{name}",
+        handle=get_model,
+        id="getModel",
+        tag="Models",
+        summary="Read a model",
+        answers={200: wire.ModelReply},
+        refuses=("not_found",),
+        answer_example=examples.MODEL,
+    ),
+)  # fmt: skip

@@ -1,0 +1,392 @@
+"""The native API's words: what a request may say, what a reply says, and the way from one to the house's and back.
+
+The types here are the documentation's source too: their names, bounds and descriptions stand in `/openapi.json`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from burnish.engines.catalogue import Limits, Model, Price, input_schema, models
+from burnish.errors import STATUS_REASONS, Invalid
+from burnish.ids import new_id, to_wire
+from burnish.keys.key import Key
+from burnish.settings import Uploads
+from burnish.tasks.submit import Submission, parameters_of, source_of
+from burnish.tasks.task import OutputRecord, Task, outputs_of
+from burnish.uploads.blob import OUTPUT, UPLOAD, Blob
+from burnish.uploads.sign import Links
+from burnish.uploads.source import read_source
+from burnish.web.request import Request
+
+T = TypeVar("T")
+
+Scalar = str | int | float | bool | None
+Moment = Annotated[datetime, Meta(tz=True)]
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def _says(description: str, **bounds: Any) -> Meta:
+    return Meta(description=description, **bounds)
+
+
+#: What `input` may be: the parameters of every model that clients are told of.
+PARAMETERS: Final = tuple(model.parameters for model in models())
+
+
+# --- what a request may say ---------------------------------------------------------------------------------------
+
+
+class TaskRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task to be done."""
+
+    model: Annotated[str, _says("A model's name, as in GET /v1/models.", min_length=1, max_length=100)]
+    input: Annotated[
+        msgspec.Raw,
+        _says(
+            "The model's parameters.",
+            extra_json_schema={
+                "type": "object",
+                "oneOf": [{"$ref": f"#/components/schemas/{type_.__name__}"} for type_ in PARAMETERS],
+            },
+        ),
+    ]
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Meta(max_length=64)], Scalar],
+            _says("Whatever you want to find again in the task: at most 50 names with text, numbers, booleans or null.",
+                  max_length=50),
+        ]
+        | None
+    ) = None  # fmt: skip
+    retention_seconds: (
+        Annotated[int, _says("How long the task and its outputs are kept after its end.", ge=60)] | None
+    ) = None
+    deadline_seconds: Annotated[int, _says("How long one run of the task may take.", ge=1)] | None = None
+
+
+class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks, and how many."""
+
+    limit: Annotated[int, _says("At most so many.", ge=1, le=100)] = 20
+    after: Annotated[str, _says("Those made before this task: the `next` of the page before.")] | None = None
+    status: (
+        Annotated[
+            Literal["waiting", "queued", "running", "succeeded", "failed", "cancelled"],
+            _says("Only tasks in this status."),
+        ]
+        | None
+    ) = None
+    model: Annotated[str, _says("Only tasks of this model.")] | None = None
+    created_after: (
+        Annotated[datetime, _says("Only tasks made later than this moment (RFC 3339).", tz=True)] | None
+    ) = None
+
+
+class TaskQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait."""
+
+    wait: Annotated[
+        int, _says("Answer when the task has ended, or after so many seconds at the latest.", ge=0, le=60)
+    ] = 0
+
+
+class UploadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that will be sent."""
+
+    filename: Annotated[
+        str, _says("Its name; shown in results, never used as a path.", min_length=1, max_length=1024)
+    ]
+    content_type: Annotated[
+        str,
+        _says(
+            "Its media type; the PUT must carry the same.",
+            pattern=r"^[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}$",
+        ),
+    ]
+    size_bytes: Annotated[int, _says("Its exact size.", ge=1, le=1 << 62)]
+    sha256: (
+        Annotated[str, _says("Its SHA-256 in hexadecimal, to be checked.", pattern="^[0-9a-fA-F]{64}$")]
+        | None
+    ) = None
+
+
+class LinkQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What makes a link a permission; take it as it was given."""
+
+    expires: Annotated[int, _says("When the link ends, in seconds since 1970.")]
+    signature: str
+
+
+# --- what a reply says --------------------------------------------------------------------------------------------
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What a task costs, in whole credits."""
+
+    held: Annotated[int, _says("Set aside until the task ends.")]
+    charged: Annotated[int, _says("Taken when it ended; never more than was held.")]
+    unit: Annotated[str, _says("What is counted to find the price.")]
+    quantity: Annotated[int, _says("How many of that unit.")]
+    price_version: Annotated[int, _says("Which edition of the price list applied.")]
+
+
+class OutputReply(Struct, frozen=True, kw_only=True):
+    """One thing that a task made."""
+
+    url: Annotated[str, _says("Its bytes, for whoever has this link, until `expires_at`; ranges are served.")]
+    type: Annotated[str, _says("Media type.")]
+    filename: Annotated[str, _says("What it is called when it is saved.")]
+    width: Annotated[int, _says("In pixels.")]
+    height: Annotated[int, _says("In pixels.")]
+    size_bytes: int
+    expires_at: Moment
+    notes: (
+        Annotated[
+            dict[str, Any], _says("What was done beside what was asked, such as metadata that was dropped.")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class TaskUrls(Struct, frozen=True, kw_only=True):
+    """Where to go on."""
+
+    self: str
+    cancel: str
+
+
+class TaskReply(Struct, frozen=True, kw_only=True):
+    """A task as it stands."""
+
+    id: str
+    model: str
+    status: Annotated[
+        Literal["waiting", "queued", "running", "succeeded", "failed", "cancelled"],
+        _says(
+            "`waiting` for its bytes, `queued`, `running`; then one of the last three, which never changes."
+        ),
+    ]
+    stage: Annotated[Literal["fetching", "working", "storing"], _says("What a running task is at.")] | None
+    progress: Annotated[float, _says("From 0 to 1.")]
+    status_reason: Annotated[str, _says("Why it failed or was cancelled: one of a closed list.")] | None
+    status_message: Annotated[str, _says("The same in a sentence.")] | None
+    retryable: Annotated[bool, _says("Of a failed task: whether the same request may succeed later.")]
+    cost: Cost
+    outputs: list[OutputReply]
+    metadata: Annotated[dict[str, Scalar], _says("As it was given.")] | None
+    created_at: Moment
+    started_at: Moment | None
+    ended_at: Moment | None
+    expires_at: Annotated[datetime, _says("After this, task and outputs answer 410.", tz=True)]
+    urls: TaskUrls
+
+
+class TaskPage(Struct, frozen=True, kw_only=True):
+    """Tasks, newest first."""
+
+    data: list[TaskReply]
+    has_more: bool
+    next: (
+        Annotated[str, _says("Give it as `after` for the next page; the Link header has the whole URL.")]
+        | None
+    )
+
+
+class PromisedUpload(Struct, frozen=True, kw_only=True):
+    """Where to send the bytes."""
+
+    id: Annotated[str, _says("Goes into a task's input, at once if you like: the task waits for the bytes.")]
+    url: Annotated[str, _says("Send the bytes here; no key is needed.")]
+    method: Literal["PUT"]
+    headers: Annotated[dict[str, str], _says("Send these with them.")]
+    access_url: Annotated[str, _says("Where they can be read afterwards, for whoever has this link.")]
+    expires_at: Annotated[datetime, _says("The bytes must all have come by then.", tz=True)]
+    max_bytes: int
+
+
+class UploadFault(Struct, frozen=True, kw_only=True):
+    """Why no model can work on an upload."""
+
+    code: str
+    message: str
+
+
+class UploadReply(Struct, frozen=True, kw_only=True):
+    """An upload as it stands."""
+
+    id: str
+    status: Literal["promised", "arrived"]
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: (
+        Annotated[str, _says("In hexadecimal; until the bytes are here, the one that was promised.")] | None
+    )
+    type: Annotated[str, _says("What its first bytes say it is; null until someone has looked.")] | None
+    width: int | None
+    height: int | None
+    fault: UploadFault | None
+    access_url: str
+    created_at: Moment
+    arrived_at: Moment | None
+    expires_at: Moment
+
+
+class ModelReply(Struct, frozen=True, kw_only=True):
+    """Something the service can do."""
+
+    name: str
+    description: str
+    lane: Annotated[Literal["light", "heavy"], _says("Heavy models have a queue of their own.")]
+    input_schema: Annotated[dict[str, Any], _says("JSON Schema (2020-12) of a task's `input`.")]
+    price: Price
+    limits: Limits
+    deadline_seconds: Annotated[int, _says("How long one run may take unless a task says otherwise.")]
+
+
+class ModelPage(Struct, frozen=True, kw_only=True):
+    """All models."""
+
+    data: list[ModelReply]
+
+
+TASK_REQUEST: Final = msgspec.json.Decoder(TaskRequest)
+UPLOAD_REQUEST: Final = msgspec.json.Decoder(UploadRequest)
+
+
+# --- from their words to the house's ------------------------------------------------------------------------------
+
+
+def submission(request: Request, key: Key, asked: TaskRequest) -> Submission:
+    """A task to be admitted, checked as far as it can be without the database.
+
+    Raises:
+        Invalid: `param` names the field.
+    """
+    settings = request.resources.settings
+    input_ = bytes(asked.input)
+    model, parameters = parameters_of(asked.model, input_)
+    image = source_of(parameters)
+    source = None
+    if image is not None:
+        source = read_source(
+            image, "input.image", request.site.links, request.resources.outbound, request.now
+        )
+    longest = settings.tasks.deadline_seconds
+    kept = settings.uploads.retention_seconds
+    return Submission(
+        id=new_id(),
+        account_id=key.account_id,
+        environment=key.environment,
+        key_id=key.id,
+        request_id=request.id,
+        model=model,
+        parameters=parameters,
+        input=input_,
+        metadata=_ENCODE(asked.metadata) if asked.metadata is not None else None,
+        source=source,
+        max_attempts=settings.tasks.max_attempts,
+        deadline_seconds=_within("deadline_seconds", asked.deadline_seconds, longest)
+        or min(model.deadline_seconds, longest),
+        retention_seconds=_within("retention_seconds", asked.retention_seconds, kept) or kept,
+    )
+
+
+def _within(name: str, seconds: int | None, longest: int) -> int | None:
+    if seconds is not None and seconds > longest:
+        raise Invalid(f"Here {name} may be {longest} at most.", param=name, details={"max": longest})
+    return seconds
+
+
+# --- and back -----------------------------------------------------------------------------------------------------
+
+
+def task_reply(task: Task, links: Links, public_url: str) -> TaskReply:
+    id_ = to_wire("task", task.id)
+    url = f"{public_url}/v1/tasks/{id_}"
+    return TaskReply(
+        id=id_,
+        model=task.model,
+        status=_literal(task.status),
+        stage=_literal(task.stage),
+        progress=round(task.progress, 4),
+        status_reason=task.status_reason,
+        status_message=task.status_message,
+        retryable=STATUS_REASONS.get(task.status_reason or "", False),
+        cost=Cost(held=task.cost_held, charged=task.cost_charged, unit="task", quantity=0, price_version=0),
+        outputs=[_output_reply(record, task, links) for record in outputs_of(task)],
+        metadata=cast("Any", msgspec.Raw(task.metadata)) if task.metadata is not None else None,
+        created_at=task.created_at,
+        started_at=task.started_at,
+        ended_at=task.ended_at,
+        expires_at=task.expires_at,
+        urls=TaskUrls(self=url, cancel=f"{url}/cancel"),
+    )
+
+
+def _output_reply(record: OutputRecord, task: Task, links: Links) -> OutputReply:
+    return OutputReply(
+        url=links.get(OUTPUT, record.id, task.expires_at),
+        type=record.type,
+        filename=record.filename,
+        width=record.width,
+        height=record.height,
+        size_bytes=record.size_bytes,
+        expires_at=task.expires_at,
+        notes=record.notes or UNSET,
+    )
+
+
+def promised_upload(blob: Blob, links: Links, settings: Uploads) -> PromisedUpload:
+    assert blob.declared_type is not None
+    readable_until = blob.expires_at + timedelta(seconds=settings.retention_seconds)
+    return PromisedUpload(
+        id=to_wire(UPLOAD, blob.id),
+        url=links.put(blob.id, blob.expires_at),
+        method="PUT",
+        headers={"Content-Type": blob.declared_type},
+        access_url=links.get(UPLOAD, blob.id, readable_until),
+        expires_at=blob.expires_at,
+        max_bytes=settings.max_bytes,
+    )
+
+
+def upload_reply(blob: Blob, links: Links) -> UploadReply:
+    hash_ = blob.sha256 or blob.declared_hash
+    code, _, message = (blob.fault or "").partition(": ")
+    return UploadReply(
+        id=to_wire(UPLOAD, blob.id),
+        status="promised" if blob.object_key is None else "arrived",
+        filename=blob.filename or "",
+        content_type=blob.declared_type or "",
+        size_bytes=blob.size_bytes or blob.declared_size or 0,
+        sha256=hash_.hex() if hash_ else None,
+        type=blob.type,
+        width=blob.width,
+        height=blob.height,
+        fault=UploadFault(code=code, message=message) if blob.fault else None,
+        access_url=links.get(UPLOAD, blob.id, blob.expires_at),
+        created_at=blob.created_at,
+        arrived_at=blob.arrived_at,
+        expires_at=blob.expires_at,
+    )
+
+
+def model_reply(model: Model) -> ModelReply:
+    return ModelReply(
+        name=model.name,
+        description=model.description,
+        lane=model.lane,
+        input_schema=input_schema(model),
+        price=model.price,
+        limits=model.limits,
+        deadline_seconds=model.deadline_seconds,
+    )
+
+
+def _literal(word: T) -> Any:
+    """A word that the row's check keeps to the list of its type."""
+    return word

@@ -1,0 +1,245 @@
+"""What a child process runs: `python -m burnish.engines.entry codec | inference`, with its control socket as input.
+
+Started by `child.Child` only. `codec` is a template: it loads the decoders once, gives its rights up, and forks a
+child for every single file, so that no file ever meets what another left behind. `inference` loads the networks,
+gives its rights up, and works on raw pixels only, a tile of each job in turn.
+"""
+
+import contextlib
+import gc
+import importlib
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from typing import IO, Any, Final, Protocol
+
+import msgspec
+
+from burnish.engines import wire
+from burnish.engines.sandbox import Fence
+from burnish.errors import Failed
+
+_decode_start: Final = msgspec.msgpack.Decoder(wire.Start).decode
+
+
+class Runner(Protocol):
+    """What `load(threads, precision)` of a runner's module gives: networks in memory, ready for jobs."""
+
+    facts: dict[str, str]
+
+    def memory_bytes(self, params: bytes, picture: wire.Picture) -> int: ...
+
+    def run(
+        self, params: bytes, picture: wire.Picture, source: memoryview, result: memoryview
+    ) -> Iterator[float]: ...
+
+
+def main() -> None:
+    kind = sys.argv[1]
+    control = wire.Channel(socket.socket(fileno=os.dup(0)))
+    with contextlib.suppress(wire.Gone, ConnectionError, KeyboardInterrupt):
+        body, _ = control.receive()
+        start = _decode_start(body)
+        fence = Fence(start.parent_pid)
+        fence.begin()
+        {"codec": _template, "inference": _inference}[kind](control, start, fence)
+
+
+# --- The codec ------------------------------------------------------------------------------------------------------
+
+
+def _template(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
+    """Fork on request, report who ended; never touch a client's byte."""
+    from burnish.engines.pictures import read, write  # noqa: F401, PLC0415 - what the children will need
+
+    del start
+    read.load()
+    gc.collect()
+    gc.freeze()  # the children share these pages; a collection would copy them
+    fence.close()
+    decode = msgspec.msgpack.Decoder(wire.ToTemplate).decode
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    control.send(wire.Ready(tuple(fence.standing), {}))
+    running: set[int] = set()
+    while True:
+        ready, _, _ = select.select([control.fileno(), woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            for pid, how in _ended():
+                running.discard(pid)
+                control.send(wire.Ended(pid, how))
+        if control.fileno() in ready:
+            body, descriptors = control.receive()
+            message = decode(body)
+            if isinstance(message, wire.Fork):
+                running.add(_fork(control, descriptors[0], fence, (woken, waker)))
+            elif isinstance(message, wire.Kill) and message.pid in running:
+                os.kill(message.pid, signal.SIGKILL)
+
+
+def _ended() -> Iterator[tuple[int, int]]:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def _fork(control: wire.Channel, descriptor: int, fence: Fence, pipe: tuple[int, int]) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(descriptor)
+        control.send(wire.Forked(pid))
+        return pid
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    fence.die_with_parent(parent)
+    control.close()
+    for end in pipe:
+        os.close(end)
+    channel = wire.Channel(socket.socket(fileno=descriptor))
+    with contextlib.suppress(wire.Gone, OSError):
+        channel.send(_answer(channel, fence))
+    os._exit(0)
+
+
+def _answer(channel: wire.Channel, fence: Fence) -> wire.Message:
+    """Receive one question and answer it, behind all fences."""
+    body, descriptors = channel.receive()
+    question = msgspec.msgpack.decode(body, type=wire.ToCodec)
+    limits = question.limits
+    fence.limit(
+        cpu_seconds=limits.cpu_seconds, file_bytes=limits.file_bytes, memory_bytes=limits.memory_bytes
+    )
+    fence.few_calls()
+    try:
+        with open(descriptors[0], "rb", closefd=False) as source:  # a descriptor, not a path
+            return _codec(question, source, descriptors, fence)
+    except Failed as failure:
+        return wire.Failure(failure.reason, failure.message, traceback.format_exc(limit=8))
+    except Exception:  # a hostile file may raise anything, and the parent must hear of it
+        return wire.Failure("internal", "The codec failed.", traceback.format_exc(limit=8))
+
+
+def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: Fence) -> wire.Message:
+    from burnish.engines.pictures import read, write  # noqa: PLC0415 - loaded before the fork
+
+    match question:
+        case wire.Probe():
+            return wire.Probed(*read.probe(source, question.max_pixels))
+        case wire.Decode():
+
+            def allow(pixels: int) -> None:
+                fence.limit_memory(pixels * read.BYTES_PER_PIXEL + os.fstat(descriptors[0]).st_size)
+
+            return wire.Decoded(*read.decode(source, descriptors[1], question.max_pixels, allow))
+        case wire.Encode():
+            with open(descriptors[1], "wb", closefd=False) as out:
+                return wire.Encoded(write.encode(descriptors[0], question, out))
+
+
+# --- Inference ------------------------------------------------------------------------------------------------------
+
+
+class _Job:
+    """One picture on its way through a network."""
+
+    def __init__(self, message: wire.Run, runner: Runner, source: int, result: int) -> None:
+        self.id = message.job
+        self.memory_bytes = min(
+            runner.memory_bytes(bytes(message.params), message.picture)
+            + message.picture.size_bytes
+            + message.result.size_bytes,
+            message.memory_bytes,
+        )
+        self._message = message
+        self._runner = runner
+        self._files = (source, result)
+        self.steps: Iterator[float] | None = None
+
+    def step(self) -> float | None:
+        """Do one tile; the part of the work that is done, or None when all of it is."""
+        if self.steps is None:
+            source = _map(self._files[0], self._message.picture.size_bytes, mmap.PROT_READ)
+            result = _map(self._files[1], self._message.result.size_bytes, mmap.PROT_READ | mmap.PROT_WRITE)
+            self.steps = self._runner.run(bytes(self._message.params), self._message.picture, source, result)
+        return next(self.steps, None)
+
+    def leave(self) -> None:
+        self.steps = None
+        for descriptor in self._files:
+            os.close(descriptor)
+
+
+def _inference(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
+    """Load the networks, then take a tile of each job in turn, so that a long one does not hold up a short one."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # openvino does without; nothing of ours reports
+    runners: dict[str, Runner] = {
+        name: importlib.import_module(name).load(start.threads, start.precision) for name in start.runners
+    }
+    facts = {fact: value for runner in runners.values() for fact, value in runner.facts.items()}
+    fence.close()
+    if fence.few_calls():
+        fence.standing.append("few system calls")
+    control.send(wire.Ready(tuple(fence.standing), facts))
+    jobs: deque[_Job] = deque()
+    while True:
+        while not jobs or select.select([control.fileno()], [], [], 0)[0]:
+            _listen(control, runners, jobs)
+            fence.limit_memory(sum(job.memory_bytes for job in jobs))
+        job = jobs.popleft()
+        if jobs:
+            control.send(wire.Turn(job.id))
+        if _step(control, job):
+            jobs.append(job)
+        else:
+            job.leave()
+
+
+def _listen(control: wire.Channel, runners: dict[str, Runner], jobs: deque[_Job]) -> None:
+    body, descriptors = control.receive()
+    message = msgspec.msgpack.decode(body, type=wire.ToInference)
+    if isinstance(message, wire.Run):
+        jobs.append(_Job(message, runners[message.runner], descriptors[0], descriptors[1]))
+    elif isinstance(message, wire.Cancel):
+        for job in [job for job in jobs if job.id == message.job]:
+            jobs.remove(job)
+            job.leave()
+        control.send(wire.Left(message.job))
+
+
+def _step(control: wire.Channel, job: _Job) -> bool:
+    """Whether the job goes on."""
+    try:
+        fraction = job.step()
+    except Failed as failure:
+        control.send(wire.Broken(job.id, failure.reason, failure.message, traceback.format_exc(limit=8)))
+    except MemoryError:
+        message = "The engine had not enough memory for this picture. Send a smaller one, or ask for less."
+        control.send(wire.Broken(job.id, "engine_refused", message, traceback.format_exc(limit=8)))
+    except Exception:  # whatever it is, it is this job's alone, and the networks stay loaded
+        message = "The engine failed on this picture. It may be tried again."
+        control.send(wire.Broken(job.id, "internal", message, traceback.format_exc(limit=8)))
+    else:
+        control.send(wire.Done(job.id) if fraction is None else wire.Progress(job.id, fraction))
+        return fraction is not None
+    return False
+
+
+def _map(descriptor: int, size: int, protection: int) -> memoryview:
+    return memoryview(mmap.mmap(descriptor, size, prot=protection))
+
+
+if __name__ == "__main__":
+    main()

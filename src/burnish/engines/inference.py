@@ -1,0 +1,212 @@
+"""Inference, from the worker's side: the one child that holds the networks.
+
+It is started before it is needed, stays loaded between tasks and accounts, and sees raw pixels only. Several jobs
+may be in it at once; it takes a tile of each in turn. When it is lost, the job that it was at fails, jobs that were
+only waiting their turn begin again in the next child, and that child is started at once.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+
+from burnish import log
+from burnish.engines import wire
+from burnish.engines.child import Child
+from burnish.errors import STATUS_REASONS, Failed, Unusable
+
+_log = log.get("engines")
+
+_from_inference: Final = msgspec.msgpack.Decoder(wire.FromInference)
+_ready: Final = msgspec.msgpack.Decoder(wire.Ready)
+
+#: How long a child may go on with a tile of a job that was cancelled, before it is taken for hung.
+_LEAVE_SECONDS: Final = 10.0
+
+
+class _Lost(Exception):
+    """The child is gone. `guilty`: it was at this very job."""
+
+    def __init__(self, *, guilty: bool) -> None:
+        super().__init__()
+        self.guilty = guilty
+
+
+class _Job:
+    def __init__(self, progress: Callable[[float], None]) -> None:
+        self.progress = progress
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(self, how: "wire.Done | wire.Broken | _Lost") -> None:
+        if self.over.done():
+            return
+        match how:
+            case wire.Done():
+                self.over.set_result(None)
+            case wire.Broken():
+                _log.warning("engine broke", reason=how.reason, detail=how.detail)
+                reason = how.reason if how.reason in STATUS_REASONS else "internal"
+                self.over.set_exception(Failed(reason, how.message))
+            case _Lost():
+                self.over.set_exception(how)
+
+
+class _Loaded:
+    """A running child and the jobs that are in it."""
+
+    def __init__(self, child: Child, facts: dict[str, str], when_lost: Callable[[], None]) -> None:
+        self.child = child
+        self.facts = facts
+        self.lost = False
+        self._when_lost = when_lost
+        self._jobs: dict[int, _Job] = {}
+        self._turn: int | None = None
+        self._leaving: dict[int, asyncio.TimerHandle] = {}
+        self._count = 0
+        self._listening = asyncio.create_task(self._listen())
+
+    async def run(
+        self, message: wire.Run, memories: tuple[int, int], progress: Callable[[float], None]
+    ) -> None:
+        """Do one job; cancelling leaves it.
+
+        Raises:
+            Failed: what the runner said.
+            _Lost: the child is.
+        """
+        self._count += 1
+        number = self._count
+        job = self._jobs[number] = _Job(progress)
+        try:
+            await self.child.connection.send(msgspec.structs.replace(message, job=number), memories)
+            await job.over
+        except wire.Gone:
+            raise _Lost(guilty=False) from None
+        except asyncio.CancelledError:
+            await self._leave(number)
+            raise
+        finally:
+            self._jobs.pop(number, None)
+
+    async def end(self) -> None:
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        for timer in self._leaving.values():
+            timer.cancel()
+        await self.child.end()
+
+    async def _leave(self, number: int) -> None:
+        """Tell the child to drop a job; it does after the tile that it is at, or it is hung and is killed."""
+        if self.lost:
+            return
+        loop = asyncio.get_running_loop()
+        self._leaving[number] = loop.call_later(_LEAVE_SECONDS, self.child.kill)
+        with contextlib.suppress(wire.Gone):
+            await self.child.connection.send(wire.Cancel(number))
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                self._heard(await self.child.connection.receive(_from_inference))
+        except wire.Gone:
+            self.lost = True
+            only = len(self._jobs) == 1
+            for number, job in self._jobs.items():
+                job.end(_Lost(guilty=not self._leaving and (only or number == self._turn)))
+            self._when_lost()
+
+    def _heard(self, message: wire.FromInference) -> None:
+        job = self._jobs.get(message.job)
+        match message:
+            case wire.Turn():
+                self._turn = message.job
+            case wire.Left():
+                if timer := self._leaving.pop(message.job, None):
+                    timer.cancel()
+            case wire.Progress() if job:
+                job.progress(message.fraction)
+            case wire.Done() | wire.Broken() if job:
+                job.end(message)
+
+
+class Inference:
+    """Runs networks, any number of jobs at once, in one child."""
+
+    def __init__(
+        self, runners: tuple[str, ...], *, threads: int, precision: Literal["auto", "bf16", "f32"]
+    ) -> None:
+        self._start_message = wire.Start(os.getpid(), runners, threads or _cores(), precision)
+        self._loaded: _Loaded | None = None
+        self._starting = asyncio.Lock()
+        self._reviving: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self) -> dict[str, str]:
+        """Have a child ready; what it found out about the machine (`precision`, `device`).
+
+        Raises:
+            Unusable: it does not start, or a network is not installed.
+        """
+        return (await self._ready()).facts
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._reviving:
+            self._reviving.cancel()
+            await asyncio.gather(self._reviving, return_exceptions=True)
+        loaded, self._loaded = self._loaded, None
+        if loaded:
+            await loaded.end()
+
+    async def run(
+        self, message: wire.Run, memories: tuple[int, int], progress: Callable[[float], None]
+    ) -> None:
+        """Run `message` on the pixels in the first memory, into the second; `progress` hears the part that is done.
+
+        Raises:
+            Failed: the runner's own reason; internal where the child was lost at this job.
+        """
+        for attempt in (1, 2, 3):
+            try:
+                loaded = await self._ready()
+            except Unusable as error:
+                raise Failed(
+                    "internal", "The engine does not start on this machine. Its operator knows why."
+                ) from error
+            try:
+                return await loaded.run(message, memories, progress)
+            except _Lost as lost:
+                if lost.guilty or attempt == 3:
+                    break
+        raise Failed(
+            "internal", "The engine went down while it worked on this picture. It may be tried again."
+        )
+
+    def _revive(self) -> None:
+        _log.warning("inference lost")
+        if not self._closed:
+            self._reviving = asyncio.create_task(self._try_start())
+
+    async def _try_start(self) -> None:
+        try:
+            await self._ready()
+        except Unusable as error:  # the next job tries again, and fails with it
+            _log.error("inference does not start", error=str(error))
+
+    async def _ready(self) -> _Loaded:
+        async with self._starting:
+            if self._loaded is None or self._loaded.lost:
+                if self._loaded:
+                    await self._loaded.end()
+                    self._loaded = None
+                child, ready = await Child.start("inference", self._start_message, _ready)
+                _log.info("inference ready", pid=child.pid, confined=ready.confined, **ready.facts)
+                self._loaded = _Loaded(child, ready.facts, self._revive)
+            return self._loaded
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,289 @@
+"""What a worker and its children say to one another, and how it travels.
+
+Both sides import this file and nothing else of each other. A message is four bytes of length (little endian) and a
+tagged msgpack map; descriptors of files and of shared memory travel with the first byte of their message. Only the
+worker sends descriptors. Nothing is ever unpickled, a length over `MAX_BYTES` ends the conversation, and what a
+child says is checked again by the parent against what it asked for.
+"""
+
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+#: Longest message. The largest are a picture's metadata, which `pictures.metadata` keeps far below.
+MAX_BYTES: Final = 16 * 1024 * 1024
+_MAX_DESCRIPTORS: Final = 4
+_LENGTH: Final = struct.Struct("<I")
+
+Side = Annotated[int, Meta(ge=1, le=1_000_000)]
+Channels = Literal[1, 2, 3, 4]
+Format = Literal["jpeg", "png", "webp", "tiff"]
+
+
+class Picture(Struct, frozen=True):
+    """The shape of raw pixels: rows from the top, interleaved channels, 8 or 16 bits (little endian) each.
+
+    `channels`: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (not premultiplied).
+    """
+
+    width: Side
+    height: Side
+    channels: Channels
+    bits: Literal[8, 16]
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def size_bytes(self) -> int:
+        return self.pixels * self.channels * self.bits // 8
+
+
+class Metadata(Struct, frozen=True, omit_defaults=True):
+    """What a file says about its picture, as the bytes that the formats hold; empty where it says nothing."""
+
+    exif: bytes = b""
+    icc: bytes = b""
+    xmp: bytes = b""
+    dpi: tuple[float, float] | None = None
+
+
+class Limits(Struct, frozen=True):
+    """What one piece of work may take: whole seconds of CPU, bytes on top of what is loaded, bytes of one file."""
+
+    cpu_seconds: int
+    memory_bytes: int
+    file_bytes: int
+
+
+class Message(Struct, tag_field="says", tag=True, frozen=True):
+    """Anything that is said; its class's name goes along."""
+
+
+# --- The worker to the codec's template, and back -------------------------------------------------------------------
+
+
+class Fork(Message, frozen=True):
+    """Make a child that listens on the socket sent along."""
+
+
+class Kill(Message, frozen=True):
+    """End the child `pid`, one that the template made and has not reported as ended."""
+
+    pid: int
+
+
+class Forked(Message, frozen=True):
+    """The answer to `Fork`, in the order of asking."""
+
+    pid: int
+
+
+class Ended(Message, frozen=True):
+    """A child is gone: `signal` that ended it, 0 when it left by itself."""
+
+    pid: int
+    signal: int
+
+
+# --- The worker to a codec child: one question, one answer ----------------------------------------------------------
+
+
+class Probe(Message, frozen=True):
+    """Read the header of the file sent along."""
+
+    limits: Limits
+    max_pixels: int
+
+
+class Decode(Message, frozen=True):
+    """Decode the file sent first into the empty memory sent second."""
+
+    limits: Limits
+    max_pixels: int
+
+
+class Encode(Message, frozen=True):
+    """Encode the pixels sent first into the empty memory sent second."""
+
+    limits: Limits
+    picture: Picture
+    format: Format
+    quality: int
+    policy: Literal["keep", "strip", "strip_gps"]
+    metadata: Metadata
+
+
+class Probed(Message, frozen=True):
+    """What the header says; width and height as the picture is meant to be seen."""
+
+    type: str
+    width: Side
+    height: Side
+    frames: Annotated[int, Meta(ge=1)]
+
+
+class Decoded(Message, frozen=True):
+    """Pixels are in the memory. `notes`: what could not be kept -> why, in words for the client."""
+
+    picture: Picture
+    type: str
+    metadata: Metadata
+    notes: dict[str, str]
+
+
+class Encoded(Message, frozen=True):
+    """The file is in the memory. `notes` as in `Decoded`."""
+
+    notes: dict[str, str]
+
+
+class Failure(Message, frozen=True):
+    """It could not be done: a reason from `errors.STATUS_REASONS`, words for the client, and `detail` for the log."""
+
+    reason: str
+    message: str
+    detail: str = ""
+
+
+# --- The worker to the inference child, and back --------------------------------------------------------------------
+
+
+class Start(Message, frozen=True):
+    """First message to any child: who its parent is, and what to load before it gives its rights up."""
+
+    parent_pid: int
+    runners: tuple[str, ...] = ()
+    threads: int = 1
+    precision: Literal["auto", "bf16", "f32"] = "auto"
+
+
+class Ready(Message, frozen=True):
+    """A child has loaded. `confined`: the fences that stand round it; `facts`: what it found out about the machine."""
+
+    confined: tuple[str, ...]
+    facts: dict[str, str]
+
+
+class Run(Message, frozen=True):
+    """Run the network: pixels of shape `picture` come in the memory sent first, go out in the one sent second."""
+
+    job: int
+    runner: str
+    params: msgspec.Raw
+    picture: Picture
+    result: Picture
+    memory_bytes: int
+
+
+class Cancel(Message, frozen=True):
+    """Leave `job`; answered with `Left`, also when it is already over."""
+
+    job: int
+
+
+class Turn(Message, frozen=True):
+    """The child takes up `job`; sent only while it has several, so that a crash can be laid at one door."""
+
+    job: int
+
+
+class Progress(Message, frozen=True):
+    job: int
+    fraction: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Done(Message, frozen=True):
+    job: int
+
+
+class Left(Message, frozen=True):
+    job: int
+
+
+class Broken(Message, frozen=True):
+    """The runner failed on `job`; the child lives. `reason` and `message` as in `Failure`."""
+
+    job: int
+    reason: str
+    message: str
+    detail: str
+
+
+ToTemplate = Fork | Kill
+FromTemplate = Forked | Ended
+ToCodec = Probe | Decode | Encode
+FromCodec = Probed | Decoded | Encoded | Failure
+ToInference = Run | Cancel
+FromInference = Turn | Progress | Done | Left | Broken
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Gone(Exception):
+    """The other side has closed, died, or speaks what is not this protocol."""
+
+
+def pack(message: Message) -> bytes:
+    """A whole frame."""
+    body = _encode(message)
+    if len(body) > MAX_BYTES:
+        raise Gone(f"a message of {len(body)} bytes")
+    return _LENGTH.pack(len(body)) + body
+
+
+def length(header: bytes) -> int:
+    """The length of the frame that `header` begins.
+
+    Raises:
+        Gone: it is over `MAX_BYTES`.
+    """
+    size: int = _LENGTH.unpack(header)[0]
+    if size > MAX_BYTES:
+        raise Gone(f"a message of {size} bytes")
+    return size
+
+
+class Channel:
+    """The child's end: blocking, one message at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, message: Message) -> None:
+        self._sock.sendall(pack(message))
+
+    def receive(self) -> tuple[bytes, Sequence[int]]:
+        """The next message's body, for a decoder of the caller's, and the descriptors that came along.
+
+        Raises:
+            Gone: the parent closed or died.
+        """
+        header, descriptors = b"", list[int]()
+        while len(header) < _LENGTH.size:
+            part, received, _, _ = socket.recv_fds(self._sock, _LENGTH.size - len(header), _MAX_DESCRIPTORS)
+            if not part:
+                raise Gone("closed")
+            header += part
+            descriptors += received
+        return self._exactly(length(header)), descriptors
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _exactly(self, size: int) -> bytes:
+        body = bytearray()
+        while len(body) < size:
+            part = self._sock.recv(size - len(body))
+            if not part:
+                raise Gone("closed")
+            body += part
+        return bytes(body)

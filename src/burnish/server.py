@@ -1,0 +1,231 @@
+"""Resources in, ASGI app out: the surfaces by their paths, and the service's own pages.
+
+Called by the command line's `serve` and by tests. The app opens nothing and leaves nothing running: what it works with
+is opened and closed by its caller, who sets `app.state.draining` before it stops.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from burnish.dialects.native import errors, wire
+from burnish.dialects.native.routes import OPERATIONS
+from burnish.errors import Unavailable
+from burnish.resources import Resources
+from burnish.storage.postgres import LOST, Connection
+from burnish.tasks import store
+from burnish.tasks.task import LANES
+from burnish.web import openapi, reference
+from burnish.web.endpoint import Endpoint
+from burnish.web.operation import Operation, Words
+from burnish.web.replies import Reply, json, text
+from burnish.web.request import Request, Site
+
+T = TypeVar("T")
+
+_WORKER_GONE: Final = timedelta(seconds=30)  #: a worker that was not seen for so long is not there
+_PATIENCE_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 2
+_STATES: Final = ("waiting", "parked", "queued", "running")
+
+
+class App:
+    """The ASGI application. `state.draining = True`: take no more requests, and let those that wait answer now."""
+
+    def __init__(self, site: Site, routes: Sequence[Route], unknown: Endpoint) -> None:
+        self.state = site
+        self._router = Router(routes=routes, redirect_slashes=False, default=unknown)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router(scope, receive, send)
+
+
+def build_app(resources: Resources) -> App:
+    """The service over HTTP."""
+    site = Site(resources)
+    resources.submissions.group.sizes = site.metrics.group("submissions").observe
+    operations = (*OPERATIONS, *PAGES, *_documentation(document(site.public_url)))
+    routes = _routes(site, operations, errors.say_no)
+    return App(site, routes, Endpoint(site, "unknown", (), errors.say_no))
+
+
+def _routes(site: Site, operations: Iterable[Operation], words: Words) -> list[Route]:
+    """One route for each path, in the order of the table: the busiest stand first."""
+    by_path: defaultdict[str, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        by_path[operation.path].append(operation)
+    return [Route(path, Endpoint(site, path, found, words)) for path, found in by_path.items()]
+
+
+# --- the service's own pages --------------------------------------------------------------------------------------
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Everything that a task needs is there."""
+
+    status: Literal["ready"] = "ready"
+
+
+async def health(_request: Request) -> Reply:
+    return json(Health())
+
+
+async def ready(request: Request) -> Reply:
+    resources = request.resources
+    parts = {"database": _database(resources), "storage": _storage(resources), "worker": _worker(resources)}
+    there = await asyncio.gather(*parts.values())
+    missing = [name for name, found in zip(parts, there, strict=True) if not found]
+    if missing:
+        raise Unavailable(
+            f"Not ready: no answer from {', '.join(missing)}.",
+            code="not_ready",
+            retry_after=_AGAIN_SECONDS,
+            details={"missing": missing},
+        )
+    return json(Ready())
+
+
+async def _database(resources: Resources) -> bool:
+    return await _asked(resources, lambda connection: connection.fetchval("SELECT true")) is True
+
+
+async def _worker(resources: Resources) -> bool:
+    seen_at = await _asked(resources, store.worker_seen_at)
+    return seen_at is not None and resources.clock.now() - seen_at < _WORKER_GONE
+
+
+async def _storage(resources: Resources) -> bool:
+    try:
+        await resources.blobs.check()
+    except Unavailable:
+        return False
+    return True
+
+
+async def _asked(resources: Resources, ask: Callable[[Connection], Awaitable[T]]) -> T | None:
+    """The database's answer; None where there is none within a short time."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS), resources.db.reading() as connection:
+            return await ask(connection)
+    except (*LOST, TimeoutError):
+        return None
+
+
+async def metrics(request: Request) -> Reply:
+    counts = await _asked(request.resources, store.count_unended) or {}
+    request.site.metrics.tasks(
+        {(state, name): counts.get((state, lane), 0) for state in _STATES for name, lane in LANES.items()}
+    )
+    return text(request.site.metrics.text().decode(), "text/plain; version=0.0.4")
+
+
+#: What the service tells whoever watches it.
+PAGES: Final = (
+    Operation(
+        method="GET",
+        path="/health",
+        handle=health,
+        id="health",
+        tag="Service",
+        summary="Is the process alive?",
+        description="Touches nothing else.",
+        access="open",
+        answers={200: Health},
+        while_draining=True,
+    ),
+    Operation(
+        method="GET",
+        path="/ready",
+        handle=ready,
+        id="ready",
+        tag="Service",
+        summary="Can a task be done?",
+        description="The database and the storage answer, and a worker was seen within the last half minute.",
+        access="open",
+        answers={200: Ready},
+        refuses=("not_ready",),
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        handle=metrics,
+        id="metrics",
+        tag="Service",
+        summary="Counters of this process, for Prometheus",
+        access="open",
+        answers={200: "text/plain"},
+        while_draining=True,
+    ),
+)
+
+
+# --- what they tell whoever writes a program for it ---------------------------------------------------------------
+
+
+def document(url: str) -> dict[str, Any]:
+    """The OpenAPI document of a service at `url`."""
+    return openapi.document(
+        title="Burnish",
+        version=version("burnish"),
+        description=_INTRODUCTION,
+        url=url,
+        operations=(*OPERATIONS, *PAGES),
+        codes=errors.CODES,
+        error=errors.ErrorReply,
+        other_types=wire.PARAMETERS,
+    )
+
+
+def _documentation(documented: dict[str, Any]) -> tuple[Operation, ...]:
+    """The document and the page made of it, made once; they do not list themselves."""
+    as_json = json(documented)
+    as_page = text(reference.page(documented), "text/html", headers=reference.HEADERS)
+
+    async def openapi_json(_request: Request) -> Reply:
+        return as_json
+
+    async def docs(_request: Request) -> Reply:
+        return as_page
+
+    return tuple(
+        Operation(
+            method="GET",
+            path=path,
+            handle=handle,
+            id=id_,
+            tag="Service",
+            summary=summary,
+            access="open",
+            answers={200: media_type},
+        )
+        for path, handle, id_, summary, media_type in (
+            ("/openapi.json", openapi_json, "openapi", "This API in OpenAPI 3.1", "application/json"),
+            ("/docs", docs, "docs", "This API for people", "text/html"),
+        )
+    )
+
+
+_INTRODUCTION: Final = """\
+Submit a task with a model's name and its input; read it until it has ended; fetch its outputs by their links.
+
+Every request but those on signed links and of the service's own pages carries a key: `Authorization: Bearer bk_live_…`. \
+Keys of the environments live, test and dev see only what belongs to their own.
+
+Bodies are JSON in UTF-8. Fields and parameters that are not listed here are refused by name. \
+Every reply has a `Request-Id`; every refusal has a stable `code`, and says whether and when to try again. \
+With `Accept: application/problem+json` refusals come as RFC 9457 has them. \
+GET routes answer HEAD too.
+"""
