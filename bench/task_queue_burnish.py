@@ -49,7 +49,7 @@ async def submit(tasks: int, rate: float) -> None:
     async with open_resources(_settings()) as resources:
         async with resources.db.transaction() as tx:
             account = await ensure_account(tx, new_id(), "bench", resources.clock.now())
-        model, _ = parameters_of("noop", b"{}")
+        model, _ = parameters_of("noop", b"{}", hidden=True)
 
         async def one(number: int) -> None:
             input_ = b'{"seconds": %.1f}' % (number / 10)  # the number travels as a parameter

@@ -107,7 +107,7 @@ def settings(db_url: str, tmp_path: Path) -> Settings:
     settings = read({}, {"data": str(tmp_path), "database.url": db_url})
     return dataclasses.replace(
         settings,
-        clock_offset=True,
+        testing=True,
         secret_keys=("a-secret-key-for-tests-only-0123456789",),
         outbound=dataclasses.replace(settings.outbound, allow=("127.0.0.0/8",)),
     )
@@ -115,7 +115,8 @@ def settings(db_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
-    database = await open_database(settings.database.url, settings.database, Clock(), clock_offset=True)
+    database = await open_database(settings.database.url, settings.database, Clock())
+    await database.heed_offset()
     yield database
     await database.close()
 

@@ -50,9 +50,11 @@ async def open_database_of(settings: Settings) -> AsyncIterator[Database]:
             embedded = await open_embedded(settings.data, settings.database.os_user)
             stack.push_async_callback(embedded.close)
             url = embedded.dsn
-        db = await open_database(url, settings.database, Clock(), clock_offset=settings.clock_offset)
+        db = await open_database(url, settings.database, Clock())
         stack.push_async_callback(db.close)
         await migrate(db)
+        if settings.testing:
+            await db.heed_offset()
         yield db
 
 

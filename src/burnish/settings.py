@@ -123,7 +123,9 @@ class Settings:
     blobs_url: str = _setting(
         "", "Where media lies (`file:///…`, `memory:///`). Empty: `blobs` in the data directory."
     )
-    clock_offset: bool = _setting(False, "Tests only: the offset in the database moves this service's time.")
+    testing: bool = _setting(
+        False, "Tests only: an offset in the database moves the time, and the no-op model may be asked for."
+    )
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
     uploads: Uploads = field(default_factory=Uploads)

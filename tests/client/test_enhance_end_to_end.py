@@ -54,6 +54,18 @@ def running_on(data: Path) -> list[str]:
     return found
 
 
+def submitted(process: "subprocess.Popen[str]") -> str:
+    """The id of a batch's first task, as soon as it is told."""
+    assert process.stdout is not None
+    said = [process.stdout.readline()]
+    while said[-1]:
+        event = json.loads(said[-1])
+        if event.get("stage") in ("queue", "work"):
+            return str(event["task"])
+        said.append(process.stdout.readline())
+    raise AssertionError(said)
+
+
 class Workplace:
     """A folder with two photos, and `burnish enhance` in it on a data directory."""
 
@@ -108,9 +120,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
             text=True,
         )
     assert service.stdout is not None
-    yield json.loads(service.stdout.readline())
+    ready = service.stdout.readline()
+    assert ready, (data.parent / "log").read_text()
+    yield json.loads(ready)
     service.send_signal(signal.SIGINT)
     service.communicate(timeout=30)
+    wait_until(lambda: not running_on(data))
 
 
 @pytest.fixture
@@ -144,10 +159,7 @@ def test_a_stopped_batch_stops_the_service_that_it_started(alone: Workplace, num
     """In the middle of the work, however it is stopped: nothing runs afterwards, and no half file stays."""
     (alone.folder / "large.png").write_bytes(photo(1500, 1000, "png"))
     process = alone.begin("large.png", "--scale", "4", "--mode", "restore")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line).get("stage") in ("queue", "work"):
-            break
+    submitted(process)
 
     process.send_signal(number)
     process.communicate(timeout=60)
@@ -209,10 +221,7 @@ def test_a_stopped_batch_leaves_no_task_running(beside: Workplace, client: burni
     """The service goes on without the tasks of the batch that was stopped."""
     (beside.folder / "large.png").write_bytes(photo(1500, 1000, "png"))
     process = beside.begin("large.png", "--scale", "4", "--mode", "restore")
-    assert process.stdout is not None
-    task = None
-    while task is None:
-        task = json.loads(process.stdout.readline()).get("task")
+    task = submitted(process)
 
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

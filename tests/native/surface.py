@@ -189,14 +189,13 @@ async def hold_to_the_document(response: httpx.Response) -> None:
     assert re.fullmatch("req_[0-9a-z]{26}", response.headers["request-id"])
     await response.aread()
     operation = _operation(response)
-    if response.status_code in (operation.answers if operation else {}):
-        assert operation is not None
-        type_ = operation.answers[response.status_code]
-        if isinstance(type_, type) and response.request.method != "HEAD":
-            assert response.headers["content-type"] == "application/json"
-            _has_the_members_of(type_, response.content)
-    elif response.request.method != "HEAD" and "problem" not in response.headers["content-type"]:
+    documented = operation.answers if operation else {}
+    if response.status_code not in documented and (response.status_code >= 400 or operation):
         _is_a_known_refusal(operation, response)
+    type_ = documented.get(response.status_code)
+    if isinstance(type_, type) and response.request.method != "HEAD":
+        assert response.headers["content-type"] == "application/json"
+        _has_the_members_of(type_, response.content)
 
 
 def _operation(response: httpx.Response) -> Operation | None:
@@ -211,6 +210,8 @@ def _operation(response: httpx.Response) -> Operation | None:
 
 def _is_a_known_refusal(operation: Operation | None, response: httpx.Response) -> None:
     assert response.status_code >= 400
+    if response.request.method == "HEAD" or response.headers["content-type"] == "application/problem+json":
+        return
     _has_the_members_of(errors.ErrorReply, response.content)
     error = response.json()["error"]
     assert error["request_id"] == response.headers["request-id"]

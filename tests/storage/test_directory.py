@@ -1,8 +1,12 @@
 """What the data directory promises: who may use it, what it says when it cannot be used, and its keys."""
 
+import contextlib
+import os
+import pwd
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -60,6 +64,28 @@ def test_a_file_in_its_place_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "data", tmp_path / "data" / "below"):
         with pytest.raises(Unusable, match="is not a directory"):
             prepare(path)
+
+
+def test_a_directory_that_cannot_be_written_to_is_named() -> None:
+    """Who may not write there is told so, by path; root, who may, asks as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = Path(folder)
+        theirs.chmod(0o555)
+        with _without_rights():
+            for path in (theirs, theirs / "data"):
+                with pytest.raises(Unusable, match=f"{path} cannot be used by user .*: Permission denied"):
+                    prepare(path)
+        theirs.chmod(0o700)
+
+
+@contextlib.contextmanager
+def _without_rights() -> Iterator[None]:
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    yield
+    if root:
+        os.seteuid(0)
 
 
 def test_one_serve_a_directory(data: Path, serving: "subprocess.Popen[str]") -> None:

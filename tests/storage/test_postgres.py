@@ -18,7 +18,7 @@ from waiting import until
 
 
 async def _another(settings: Settings) -> Database:
-    return await open_database(settings.database.url, settings.database, Clock(), clock_offset=True)
+    return await open_database(settings.database.url, settings.database, Clock())
 
 
 async def test_what_one_process_announces_another_hears(db: Database, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from burnish.tasks.task import LIGHT, Claimed, Task
 
 def a_submission(account_id: UUID, **changes: Any) -> Submission:
     """A no-op of this account."""
-    model, parameters = parameters_of("noop", b"{}")
+    model, parameters = parameters_of("noop", b"{}", hidden=True)
     values: dict[str, Any] = {
         "id": new_id(),
         "account_id": account_id,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+import uvloop
 
 from burnish import log
 from burnish import settings as settings_
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         },
     )
     log.start(level=settings.log.level, format=settings.log.format)
-    asyncio.run(_serve(settings, options))
+    uvloop.run(_serve(settings, options))
     return 0
 
 

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+import uvloop
+
 from burnish import log
 from burnish import settings as settings_
 from burnish.engines.engine import Engines
@@ -26,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         os.environ, {"data": options.data, "workers.light": options.light, "workers.heavy": options.heavy}
     )
     log.start(level=settings.log.level, format=settings.log.format)
-    asyncio.run(_run(settings, until_stdin_closes=options.until_stdin_closes))
+    uvloop.run(_run(settings, until_stdin_closes=options.until_stdin_closes))
     return 0
 
 

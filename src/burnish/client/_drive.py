@@ -26,7 +26,7 @@ class Blocking:
         self._http = http
         self._sleep = sleep
 
-    def drive(self, flow: Flow[T]) -> T:
+    def _drive(self, flow: Flow[T]) -> T:
         """What the flow ends with."""
         with closing(flow):
             try:
@@ -42,11 +42,11 @@ class Blocking:
                 result: T = end.value
                 return result
 
-    def each(self, flow: Flow[Page[T]]) -> Iterator[T]:
+    def _each(self, flow: Flow[Page[T]]) -> Iterator[T]:
         """The items of the flow's page, and of all that follow it."""
         rest: Flow[Page[T]] | None = flow
         while rest is not None:
-            page = self.drive(rest)
+            page = self._drive(rest)
             yield from page.items
             rest = page.rest
 
@@ -78,7 +78,7 @@ class Awaiting:
         self._http = http
         self._sleep = sleep
 
-    async def drive(self, flow: Flow[T]) -> T:
+    async def _drive(self, flow: Flow[T]) -> T:
         """What the flow ends with."""
         with closing(flow):
             try:
@@ -94,11 +94,11 @@ class Awaiting:
                 result: T = end.value
                 return result
 
-    async def each(self, flow: Flow[Page[T]]) -> AsyncIterator[T]:
+    async def _each(self, flow: Flow[Page[T]]) -> AsyncIterator[T]:
         """The items of the flow's page, and of all that follow it."""
         rest: Flow[Page[T]] | None = flow
         while rest is not None:
-            page = await self.drive(rest)
+            page = await self._drive(rest)
             for item in page.items:
                 yield item
             rest = page.rest
@@ -135,7 +135,7 @@ class verb(Generic[P, T]):  # noqa: N801 -- a decorator
     @overload
     def __get__(self, it: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, it: Any, owner: type) -> Any:
-        return self if it is None else _bound(self.flow, it, it.drive)
+        return self if it is None else _bound(self.flow, it, it._drive)  # noqa: SLF001 -- of this module
 
 
 class pages(Generic[P, T]):  # noqa: N801 -- a decorator
@@ -152,7 +152,7 @@ class pages(Generic[P, T]):  # noqa: N801 -- a decorator
     @overload
     def __get__(self, it: Awaiting, owner: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, it: Any, owner: type) -> Any:
-        return self if it is None else _bound(self.flow, it, it.each)
+        return self if it is None else _bound(self.flow, it, it._each)  # noqa: SLF001
 
 
 def _bound(flow: Callable[..., Any], it: object, drive: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -30,6 +30,8 @@ _from_codec: Final = msgspec.msgpack.Decoder(wire.FromCodec)
 #: The reasons that a codec child may give; anything else it says is `internal`.
 _ITS_REASONS: Final = {"unsupported_format", "decode_failed", "input_too_large", "output_too_large"}
 _MESSAGE_CHARACTERS: Final = 600
+#: A template that has not forked for this long is hung.
+_ANSWER_SECONDS: Final = 1.0
 #: Signals that a process brings on itself by what it does with its input.
 _CRASHES: Final = {
     signal.SIGSEGV,
@@ -62,6 +64,7 @@ class _Template:
         self._when_lost = when_lost
         self._asked: deque[_Fork] = deque()
         self._forks: dict[int, _Fork] = {}
+        self._dismissals: set[asyncio.Task[None]] = set()
         self._listening = asyncio.create_task(self._listen())
 
     async def fork(self, sock: socket.socket) -> _Fork:
@@ -70,19 +73,27 @@ class _Template:
         await self.child.connection.send(wire.Fork(), [sock.fileno()])
         return fork
 
-    async def kill(self, fork: _Fork) -> None:
-        """End a child that may still run; a template that has not even answered is ended with all it has."""
+    def dismiss(self, fork: _Fork) -> None:
+        """See to it that a child ends, whatever it does; returns at once."""
+        task = asyncio.create_task(self._kill(fork))
+        self._dismissals.add(task)
+        task.add_done_callback(self._dismissals.discard)
+
+    async def _kill(self, fork: _Fork) -> None:
+        await asyncio.wait([fork.pid], timeout=_ANSWER_SECONDS)
         if self.lost or fork.ended.done():
             return
         if fork.pid.done():
             with contextlib.suppress(wire.Gone):
                 await self.child.connection.send(wire.Kill(fork.pid.result()))
         else:
-            self.child.kill()
+            self.child.kill()  # it does not even answer, and its children end with it
 
     async def end(self) -> None:
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
+        tasks = (self._listening, *self._dismissals)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.child.end()
 
     async def _listen(self) -> None:
@@ -169,7 +180,7 @@ class Codec:
                 await asyncio.wait([fork.ended])
                 return None, None if fork.ended.cancelled() else fork.ended.result()
             finally:
-                await template.kill(fork)
+                template.dismiss(fork)
         finally:
             connection.close()
 

@@ -336,17 +336,18 @@ def _make(cluster: Cluster) -> None:
         shutil.rmtree(new)  # a disk that is full needs the room
         raise
     new.rename(cluster.folder)
+    sync_folder(cluster.data)
     _finish_making(cluster.data)
 
 
 def _fill(cluster: Cluster, new: Path, password: str) -> None:
     new.mkdir(mode=0o700)
     if cluster.user:
-        os.chown(new, cluster.user.uid, cluster.user.gid)
+        os.chown(new, cluster.user.uid, cluster.user.gid, follow_symlinks=False)
     cluster.run(new, "initdb", "-D", _HERE, *_INITDB, words=password)
-    cluster.run(
-        new, "postgres", "--single", "-F", "-D", _HERE, "template1", words="CREATE DATABASE burnish\n"
-    )
+    # The empty database of initdb becomes ours: another one would cost time and room.
+    rename = "ALTER DATABASE postgres RENAME TO burnish\n"
+    cluster.run(new, "postgres", "--single", "-F", "-D", _HERE, "template1", words=rename)
     _sync(new)
 
 

@@ -36,8 +36,8 @@ _WATCH_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 15.0
 #: A server that recovers says so, for as long as it takes; one that says nothing for this long is not coming.
 _SILENCE_SECONDS: Final = 60.0
-#: A keeper that is killed says nothing; whoever kills this many will kill the next.
-_STARTS: Final = 5
+#: A keeper that is killed says nothing, nor one that was second; whoever kills so many will kill the next.
+_STARTS: Final = 20
 #: A keeper takes at most 50 seconds to stop its server.
 _STOPPING_SECONDS: Final = 60.0
 #: The longest path of a socket (`unix(7)`: sun_path).
@@ -60,6 +60,7 @@ class Embedded:
         self._keeper = Lock(data / "keeper")
         self._folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
         self._watcher: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[str] | None = None
 
     async def open(self) -> None:
         """Hold on, have the server started where it does not run, and wait until it answers."""
@@ -78,6 +79,8 @@ class Embedded:
             await asyncio.gather(self._watcher, return_exceptions=True)
             self._watcher = None
             self._in_use.unlock()
+            if self._starting:  # a keeper that comes now finds that nobody needs it
+                await self._starting
             await self._until_stopped()
             self._let_go()
 
@@ -124,8 +127,8 @@ class Embedded:
         Raises:
             Unusable: what the keeper says.
         """
-        said = await asyncio.to_thread(_run_until_silent, self._command)
-        if said:
+        self._starting = asyncio.create_task(asyncio.to_thread(_run_until_silent, self._command))
+        if said := await asyncio.shield(self._starting):
             raise Unusable(said)
 
     def _address(self) -> str:

@@ -6,7 +6,6 @@ that caller only. Used by submissions, arrivals, endings, claims, renewals and r
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -68,10 +67,10 @@ class Group(Generic[Item, Answer]):
         return await future
 
     async def close(self) -> None:
-        """Let what was taken in come to its end."""
-        while self._running is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(self._running)
+        """Let what was taken in come to its end, unless the database does not answer."""
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while self._running is not None and time.monotonic() < give_up:
+            await asyncio.wait([self._running], timeout=give_up - time.monotonic())
 
     async def _run(self) -> None:
         try:

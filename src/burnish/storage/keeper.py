@@ -7,8 +7,8 @@ when no process is left that uses it: DIR/in-use is then free to be taken alone.
 gone, so that who comes meanwhile waits for its end and starts the next one.
 
 What stands in the way is written to standard output, for the caller to show; closing it without a word means
-that the server is ready, or that another keeper is at work. A server that ends before it was ready ends the
-keeper: whoever still lives starts another, and is told what is wrong.
+that the server is ready, or that another keeper is at work. A server that gives up before it was ready ends
+the keeper: whoever still lives starts another, and is told what is wrong.
 
 Killed itself, it takes the server along. It imports little, to start fast.
 """
@@ -34,6 +34,8 @@ _TICK_SECONDS: Final = 0.1
 #: Ways to stop a server, and how long each may take: wait for a checkpoint; leave all to recovery; by force.
 _STOPPING: Final = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+#: Servers that are killed while they start, one after the other: whoever kills so many will kill the next.
+_KILLS: Final = 5
 #: A server that lived this long did not die of its start.
 _STEADY_SECONDS: Final = 60.0
 _READY: Final = b"database system is ready to accept connections"
@@ -65,7 +67,7 @@ def _stay(_number: int, _frame: FrameType | None) -> None:
 
 def _keep(cluster: Cluster, in_use: Lock, log: "Log") -> None:
     """Servers one after the other, until nobody needs one."""
-    pause = 0.0
+    pause, killed = 0.0, 0
     while True:
         born = time.monotonic()
         server = Server(cluster, log)
@@ -73,7 +75,8 @@ def _keep(cluster: Cluster, in_use: Lock, log: "Log") -> None:
             if in_use.take():
                 server.stop()
                 return
-        if not server.was_ready:
+        killed = 0 if server.was_ready else killed + 1
+        if killed and (server.gave_up or killed == _KILLS):
             raise Unusable(f"PostgreSQL could not start in {cluster.folder}:\n{log.last_words()}")
         pause = 0.0 if time.monotonic() - born > _STEADY_SECONDS else pause
         log.note(f"the server ended ({server.status}); it is started again in {pause} s")
@@ -97,9 +100,14 @@ class Server:
         os.close(inlet)
 
     @property
+    def gave_up(self) -> bool:
+        """It ended by itself: another start would end as this one."""
+        return self._postmaster.returncode >= 0
+
+    @property
     def status(self) -> str:
         code = self._postmaster.returncode
-        return f"status {code}" if code >= 0 else signal.Signals(-code).name
+        return f"status {code}" if self.gave_up else signal.Signals(-code).name
 
     def lives(self) -> bool:
         """Copy what it logs for a tick; False, once, when it has ended and nothing of it is left."""

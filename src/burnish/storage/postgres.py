@@ -27,6 +27,7 @@ _log = log.get("postgres")
 
 _CHANNEL: Final = "burnish"
 _TIME_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 10  #: a server that has not answered by then is away
 _PAYLOAD_BYTES: Final = 7900  #: PostgreSQL takes less than 8000
 #: What asyncpg raises when the server is away, stopping, starting or cut the connection.
 LOST: Final = (
@@ -42,14 +43,12 @@ LOST: Final = (
 class Database:
     """One process's way to the database; see the module. `clock` is corrected by every batch."""
 
-    def __init__(
-        self, durable: asyncpg.Pool, relaxed: asyncpg.Pool, news: "News", clock: Clock, *, offset: bool
-    ) -> None:
+    def __init__(self, durable: asyncpg.Pool, relaxed: asyncpg.Pool, news: "News", clock: Clock) -> None:
         self._durable = durable
         self._relaxed = relaxed
         self.news = news
         self.clock = clock
-        self._now_query = _NOW_MOVED if offset else _NOW
+        self._now_query = _NOW
         self._ask_time = asyncio.Event()
         self._timekeeper: asyncio.Task[None] | None = None
 
@@ -58,6 +57,11 @@ class Database:
         await self._hear_time()
         await self.news.start()
         self._timekeeper = asyncio.create_task(self._keep_time())
+
+    async def heed_offset(self) -> None:
+        """Tests only: from now on the one offset in the database moves the time. Its table must be there."""
+        self._now_query = _NOW_MOVED
+        await self._hear_time()
 
     async def _hear_time(self) -> None:
         async with self.relaxed() as connection:
@@ -114,16 +118,19 @@ class _Plain(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
-async def open_database(
-    url: str, settings: DatabaseSettings, clock: Clock, *, clock_offset: bool = False
-) -> Database:
+async def open_database(url: str, settings: DatabaseSettings, clock: Clock) -> Database:
     """Connect, and begin to listen.
 
     Raises:
         Unusable: the server is not there or does not let us in; the message names the cause, never the password.
     """
-    options = {"application_name": "burnish", "timezone": "UTC", "statement_timeout": "30000"}
-    kept = {"max_inactive_connection_lifetime": 0, "connection_class": _Plain, "timeout": 5}
+    options = {"application_name": "burnish", "timezone": "UTC", "statement_timeout": "10000"}
+    kept = {
+        "max_inactive_connection_lifetime": 0,
+        "connection_class": _Plain,
+        "timeout": 5,
+        "command_timeout": _ANSWER_SECONDS,
+    }
     try:
         durable = await asyncpg.create_pool(
             url, min_size=1, max_size=settings.connections, server_settings=options, **kept
@@ -136,7 +143,7 @@ async def open_database(
             f"The database cannot be reached: {log.redact_text(str(error)) or type(error).__name__}"
         ) from error
     news = News(settings.listen_url or url)
-    database = Database(durable, relaxed, news, clock, offset=clock_offset)
+    database = Database(durable, relaxed, news, clock)
     await database.start()
     return database
 

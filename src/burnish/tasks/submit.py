@@ -49,14 +49,16 @@ class Submission:
     retention_seconds: int
 
 
-def parameters_of(name: str, input_: bytes) -> tuple[catalogue.Model, msgspec.Struct]:
-    """The model of that name and its parameters, checked.
+def parameters_of(
+    name: str, input_: bytes, *, hidden: bool = False
+) -> tuple[catalogue.Model, msgspec.Struct]:
+    """The model of that name and its parameters, checked; `hidden` models are there for tests and benches.
 
     Raises:
         Invalid: there is no such model, or a parameter is wrong; `param` names it (`input.scale`).
     """
     model = catalogue.find_model(name)
-    if model is None:
+    if model is None or not (model.public or hidden):
         names = ", ".join(known.name for known in catalogue.models())
         raise Invalid(
             f"There is no model {name[:60]!r}. There are: {names}.", code="unknown_model", param="model"

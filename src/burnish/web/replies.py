@@ -4,7 +4,7 @@ Handlers return one of the two; `endpoint.py` sends it. Bodies are encoded once,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +50,12 @@ class Stream:
     async def send(self, request: Request, send: Send) -> None:
         length = (b"content-length", b"%d" % self.size_bytes)
         await send(_start(self.status, request, (*self.headers, length)))
-        if request.scope["method"] != "HEAD":
-            await request.while_there(self._pump(send))
+        try:
+            if request.scope["method"] != "HEAD":
+                await request.while_there(self._pump(send))
+        finally:
+            if isinstance(self.chunks, AsyncGenerator):
+                await self.chunks.aclose()
         await send({"type": "http.response.body", "body": b""})
 
     async def _pump(self, send: Send) -> None:

@@ -268,7 +268,7 @@ def submission(request: Request, key: Key, asked: TaskRequest) -> Submission:
     """
     settings = request.resources.settings
     input_ = bytes(asked.input)
-    model, parameters = parameters_of(asked.model, input_)
+    model, parameters = parameters_of(asked.model, input_, hidden=settings.testing)
     image = source_of(parameters)
     source = None
     if image is not None:

@@ -5,8 +5,9 @@ left behind, and what a reader could not make sense of is dropped and said so. A
 the policy, because without it the colours are others.
 """
 
+import os
 import re
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from PIL import Image
 from PIL.ExifTags import IFD
@@ -24,6 +25,7 @@ _DESCRIPTIVE: Final = (
     *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),
 )
 
+_MOST_CHUNKS: Final = 100_000
 _MAX_EXIF_BYTES: Final = 1024 * 1024
 _MAX_XMP_BYTES: Final = 1024 * 1024
 _MAX_ICC_BYTES: Final = 4 * 1024 * 1024
@@ -35,10 +37,11 @@ _XMP_PLACE: Final = re.compile(rb"gps|latitude|longitude|location|geo:|:city|:co
 _ICC_SPACES: Final = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 
 
-def orientation(image: Image.Image) -> int:
-    """How the pixels lie, 1 to 8; 1 where the file says nothing that can be read."""
+def orientation(image: Image.Image, source: IO[bytes]) -> int:
+    """How the pixels lie, 1 to 8, without decoding any; 1 where the file says nothing that can be read."""
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        exif = _png_exif(image, source) if image.format == "PNG" else image.getexif()
+        value = exif.get(_ORIENTATION, 1)
     except Exception:  # EXIF is as hostile as the rest of the file, and any error means unreadable
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -84,6 +87,26 @@ def load(exif: bytes) -> Image.Exif:
     loaded = Image.Exif()
     loaded.load(exif)
     return loaded
+
+
+def _png_exif(image: Image.Image, source: IO[bytes]) -> Image.Exif:
+    """EXIF of a PNG that is only opened; it may stand behind the pixels, which Pillow would decode to get there."""
+    if "exif" in image.info:
+        return load(image.info["exif"])
+    at = source.tell()
+    source.seek(8)
+    exif = Image.Exif()
+    for _ in range(_MOST_CHUNKS):
+        head = source.read(8)
+        length = int.from_bytes(head[:4], "big")
+        if len(head) < 8 or head[4:] == b"IEND":
+            break
+        if head[4:] == b"eXIf" and length <= _MAX_EXIF_BYTES:
+            exif = load(source.read(length))
+            break
+        source.seek(length + 4, os.SEEK_CUR)
+    source.seek(at)
+    return exif
 
 
 def _exif(image: Image.Image, notes: dict[str, str]) -> bytes:
@@ -155,4 +178,4 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
         across, down = (float(value) for value in image.info.get("dpi", ()))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
-    return (across, down) if 1 <= across <= 65_535 and 1 <= down <= 65_535 else None
+    return (across, down) if 1 < across <= 65_535 and 1 < down <= 65_535 else None  # 1: a decoder's default

@@ -5,9 +5,9 @@ size is checked before a pixel is decoded; what a decoder raises, whatever it is
 wrong with the file. Rows, not pictures, are copied, so that memory stays near one decoded picture.
 """
 
+import copy
 import os
 import struct
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,16 @@ from typing import IO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    Image,
+    ImageCms,
+    ImageColor,
+    ImageFile,
+    ImagePalette,
+    MpoImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from burnish.engines import catalogue
 from burnish.engines.pictures import metadata
@@ -25,9 +34,16 @@ from burnish.engines.wire import Channels, Metadata, Picture
 from burnish.errors import Failed
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own way takes 16-bit planes for bytes
 
 #: Address space for decoding, in bytes a pixel: Pillow's picture, a turned or converted copy, and the rows on their way.
 BYTES_PER_PIXEL: Final = 20
+
+#: Words of decoders for what they understand and cannot read.
+_NOT_READ: Final = ("unknown pixel mode", "unsupported", "unknown data organization", "cannot handle")
+
+#: What decoders import when they first need it, which in a child would be too late.
+_IMPORTED_EARLY: Final = (copy, ImageColor, ImagePalette, MpoImagePlugin, WebPImagePlugin)
 
 _ROWS_AT_ONCE: Final = 128
 _TRANSPOSES: Final = {
@@ -52,9 +68,8 @@ _LOW_BYTES: Final = {
 
 
 def load() -> None:
-    """Have every decoder in memory now, while files may still be opened."""
-    Image.preinit()  # all but those three
-    assert {MpoImagePlugin.__name__, WebPImagePlugin.__name__} <= set(sys.modules)
+    """Have everything in memory that decoding may ask for, while files may still be opened."""
+    Image.preinit()
     for codec in ("latin-1", "ascii", "utf-8", "utf-16", "utf-16-le", "utf-16-be"):
         "".encode(codec)
     ImageCms.createProfile("sRGB")
@@ -69,7 +84,7 @@ def probe(source: IO[bytes], max_pixels: int) -> tuple[str, int, int, int]:
     with _told():
         image, type_ = _open(source, max_pixels)
         width, height = image.size
-        if metadata.orientation(image) in _TURNED:
+        if metadata.orientation(image, source) in _TURNED:
             width, height = height, width
         return type_, width, height, _frames(image)
 
@@ -90,7 +105,7 @@ def decode(
         notes: dict[str, str] = {}
         if _frames(image) > 1:
             notes["frames"] = "The first of several frames was taken."
-        turn = _TRANSPOSES.get(metadata.orientation(image))
+        turn = _TRANSPOSES.get(metadata.orientation(image, source))
         rows, picture, kept = _pixels(image, source, turn, notes)
         for piece in rows:
             _write(target, piece)
@@ -104,14 +119,12 @@ def _told() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Failed:
+    except (Failed, ImportError):  # the latter is ours to mend: see _IMPORTED_EARLY
         raise
     except MemoryError as error:
         raise Failed(
             "input_too_large", "Decoding this file takes more memory than a picture of its size may take."
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Failed("input_too_large", "The file unpacks into more pixels than its header says.") from error
     except Exception as error:
         truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
         wrong = "is cut off: its end is missing" if truncated else "is damaged and could not be decoded"
@@ -122,13 +135,25 @@ def _open(source: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, str]
     source.seek(0)
     name, type_ = sniff(source.read(64))
     source.seek(0)
-    Image.MAX_IMAGE_PIXELS = None  # ours comes next, and says more
-    image = Image.open(source, formats=[name])
+    image = _header(source, name)
     if image.width * image.height > max_pixels:
         raise Failed("input_too_large", catalogue.too_many_pixels(image.width, image.height, max_pixels))
     if not image.width or not image.height:
         raise Failed("decode_failed", "The picture has no pixels: its header says it is empty.")
     return image, type_
+
+
+def _header(source: IO[bytes], name: str) -> ImageFile.ImageFile:
+    """What Pillow's decoder makes of the header; asked for directly, because `Image.open` would hide what is wrong."""
+    decoder, _ = Image.OPEN[name]
+    try:
+        return cast("ImageFile.ImageFile", decoder(source, ""))
+    except (SyntaxError, OSError) as error:
+        if any(word in str(error).lower() for word in _NOT_READ):
+            raise Failed(
+                "unsupported_format", f"The file is a kind of {name} that is not read ({error})."
+            ) from error
+        raise
 
 
 def _frames(image: ImageFile.ImageFile) -> int:
@@ -258,7 +283,7 @@ def _colour16(
         halves = [image if turn is None else image.transpose(turn)]
     else:
         source.seek(0)
-        second = Image.open(source, formats=[str(image.format)])
+        second = _header(source, str(image.format))
         _set_raw_mode(second, _LOW_BYTES[raw])
         second.load()
         image.load()
