@@ -124,7 +124,7 @@ async def serving(data: Path, *options: str, **environ: str) -> AsyncIterator[Se
     assert process.stdout is not None
     try:
         said = json.loads(await asyncio.to_thread(process.stdout.readline))
-        service = Service(data, process, said["url"], said["key"] or "", whole)
+        service = Service(data, process, said["url"], said["key"] or "none", whole)
         try:
             if "--workers" not in options:
                 await until(lambda: _ready(service))

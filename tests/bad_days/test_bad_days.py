@@ -176,6 +176,23 @@ async def test_cancel_stops_a_running_task_at_once(service: Service) -> None:
     await service.well()
 
 
+async def test_a_task_that_hangs_past_its_deadline_fails_alone(service: Service) -> None:
+    """It says which deadline; the other places of the worker go on."""
+    asked = {"model": "noop", "input": {"seconds": 600}, "deadline_seconds": 1}
+    hanging = (await service.http.post("/v1/tasks", json=asked)).json()
+    other = await service.submit(seconds=0)
+
+    ended = await service.ended(hanging["id"])
+    assert (ended["status"], ended["status_reason"], ended["retryable"]) == (
+        "failed",
+        "deadline_exceeded",
+        True,
+    )
+    assert "1 s" in ended["status_message"]
+    assert (await service.ended(other["id"]))["status"] == "succeeded"
+    await service.well()
+
+
 async def test_an_upload_that_never_arrives_fails_its_task_in_time(service: Service) -> None:
     """It waits until the promise is over, then says what to do."""
     asked = {"filename": "a.jpg", "content_type": "image/jpeg", "size_bytes": 1000}

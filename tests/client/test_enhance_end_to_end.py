@@ -169,6 +169,20 @@ def test_a_stopped_batch_stops_the_service_that_it_started(alone: Workplace, num
     assert list((alone.folder / "out").iterdir()) == []
 
 
+def test_a_service_that_ends_under_a_batch_is_told(alone: Workplace) -> None:
+    """Killed in the middle of the work: exit code 3, soon, and what happened."""
+    (alone.folder / "large.png").write_bytes(photo(1500, 1000, "png"))
+    process = alone.begin("large.png", "--scale", "4", "--mode", "restore")
+    submitted(process)
+
+    (service,) = psutil.Process(process.pid).children()
+    service.kill()
+    _, complaint = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert "The service that was started for this has ended" in complaint
+
+
 def test_what_keeps_a_service_from_starting_is_told(alone: Workplace) -> None:
     """Exit code 3, and the reason in the service's own words."""
     alone.data.write_text("This is a file.")

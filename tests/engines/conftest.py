@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -26,6 +27,11 @@ async def engines() -> AsyncIterator[Engines]:
     own = Engines(settings.Engines(threads=1))
     yield own
     await own.close()
+
+
+@pytest.fixture
+def account() -> UUID:
+    return ACCOUNT
 
 
 @pytest.fixture
@@ -81,11 +87,11 @@ def photo() -> NDArray[np.uint8]:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def encoded(pixels: NDArray[np.generic] | Image.Image, format_: str, **options: object) -> bytes:
+def encoded(pixels: NDArray[Any] | Image.Image, format_: str, **options: Any) -> bytes:
     """A file of these pixels, as Pillow writes it."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     buffer = io.BytesIO()
-    image.save(buffer, format_, **options)  # type: ignore[arg-type]
+    image.save(buffer, format_, **options)
     return buffer.getvalue()
 
 

@@ -1,6 +1,6 @@
 """The networks: the graphs compute what their files say, and tiles are not seen."""
 
-from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,8 +15,7 @@ from burnish.engines.runners.upscale import Upscaler
 from burnish.engines.wire import Picture
 from burnish.errors import Unusable
 
-Pixels = NDArray[np.generic]
-Run = Callable[..., Pixels]
+Pixels = NDArray[Any]
 
 MODES = [("faithful", 2), ("faithful", 4), ("restore", 2), ("restore", 4)]
 
@@ -28,7 +27,7 @@ def run(upscaler: Upscaler, pixels: Pixels, mode: str, scale: int) -> Pixels:
     picture = msgspec.convert(
         {"width": width, "height": height, "channels": channels, "bits": pixels.itemsize * 8}, Picture
     )
-    done = list(upscaler.run(params, picture, memoryview(pixels.tobytes()), memoryview(made).cast("B")))
+    done = list(upscaler.run(params, picture, memoryview(pixels.tobytes()), memoryview(made.data).cast("B")))
     assert done == sorted(done)
     assert done[-1] == 1.0
     return made
@@ -89,7 +88,8 @@ def convolved(value: Pixels, layer: ncnn.Layer) -> Pixels:
     windows = sliding_window_view(value, (3, 3), axis=(1, 2))
     assert layer.weight is not None
     assert layer.bias is not None
-    return np.tensordot(layer.weight, windows, ((1, 2, 3), (0, 3, 4))) + layer.bias[:, None, None]
+    made: Pixels = np.tensordot(layer.weight, windows, ((1, 2, 3), (0, 3, 4))) + layer.bias[:, None, None]
+    return made
 
 
 @pytest.mark.parametrize(("mode", "scale"), MODES)

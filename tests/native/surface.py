@@ -101,7 +101,7 @@ class Visitor:
         """Claim the waiting task whose bytes can be had, and say what they are."""
         seconds = self.resources.settings.tasks.lease_seconds
         (claimed,) = await lease.claim_fetches(self.resources.db, 1, seconds)
-        facts = {"type": "image/png", "width": 3, "height": 2, "frames": 1} | seen
+        facts: dict[str, Any] = {"type": "image/png", "width": 3, "height": 2, "frames": 1} | seen
         return await self.resources.arrivals.arrive(Seen(claimed, **facts))
 
     async def end(self, reason: str | None = None, message: str | None = None) -> None:
@@ -111,7 +111,12 @@ class Visitor:
         """Claim a task and end it with one output."""
         task = await self.claim()
         blob = await self._output(task, content, filename)
-        facts = {"type": "image/png", "width": 6, "height": 4, "size_bytes": len(content)} | record
+        facts: dict[str, Any] = {
+            "type": "image/png",
+            "width": 6,
+            "height": 4,
+            "size_bytes": len(content),
+        } | record
         outputs = [(OutputRecord(id=blob.id, filename=filename, **facts), blob)]
         assert await self.resources.endings.end(Ending(task, outputs=outputs))
 

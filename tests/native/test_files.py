@@ -76,7 +76,7 @@ async def test_200_for_ranges_that_are_not_served_apart(visitor: Visitor, url: s
         "bytes=0-",
         "bytes=²-5",
     ):
-        reply = await visitor.http.get(url, headers={"Range": asked.encode()})
+        reply = await visitor.http.get(url, headers={b"Range": asked.encode()})
         assert (reply.status_code, len(reply.content)) == (200, len(CONTENT)), asked
 
 

@@ -50,7 +50,7 @@ async def test_401_tells_what_is_wrong_with_the_key(visitor: Visitor) -> None:
         (f"Bearer {expired}", "expired_key"),
     ):
         reply = await visitor.http.get(
-            "/v1/tasks", headers={"Authorization": authorization.encode("latin-1")}
+            "/v1/tasks", headers={b"Authorization": authorization.encode("latin-1")}
         )
         assert (reply.status_code, reply.json()["error"]["code"]) == (401, code), authorization
         assert reply.headers["www-authenticate"] == "Bearer"

@@ -116,7 +116,7 @@ async def _run(order: Order, display: Display, environ: Mapping[str, str]) -> in
             open_place(order.data, environ, display.said) as place,
             _open_client(place, order.model) as client,
         ):
-            batch = _Batch(order, client, display)
+            batch = _Batch(order, place, client, display)
             await batch.run()
     finally:
         if batch is not None:
@@ -139,19 +139,20 @@ async def _open_client(place: Place, model: str) -> AsyncIterator[AsyncClient]:
         except ValueError as error:
             raise WrongUse(str(error)) from error
         except Problem as error:
-            raise Unusable(_trouble(error)) from error
+            raise _trouble(error, place) from error
         if model not in models:
             raise WrongUse(f"There is no model {model}. There are: {', '.join(models)}.")
-        yield AsyncClient(place.url, place.key, http=http, max_retries=3 if place.local else 6)
+        yield AsyncClient(place.url, place.key, http=http, max_retries=2 if place.started else 6)
 
 
 class _Batch:
     """The files of an order on their way."""
 
-    def __init__(self, order: Order, client: AsyncClient, display: Display) -> None:
+    def __init__(self, order: Order, place: Place, client: AsyncClient, display: Display) -> None:
         self.done = 0
         self.failed = 0
         self._order = order
+        self._place = place
         self._client = client
         self._display = display
         self._names = _Names(order.files, order.folder)
@@ -187,7 +188,7 @@ class _Batch:
         except OSError as error:
             return _failure(file, "file_error", f"{error.strerror}: {error.filename or file}")
         except (Unauthenticated, Forbidden, NotBurnish, Unreachable) as error:
-            raise Unusable(_trouble(error)) from error
+            raise _trouble(error, self._place) from error
         except Invalid as error:
             if _of_every_file(error):
                 raise WrongUse(f"{error.param}: {error.message}") from error
@@ -347,10 +348,6 @@ def _of_every_file(error: Invalid) -> bool:
     return param == "model" or (param.startswith("input.") and param != "input.image")
 
 
-def _trouble(error: Problem) -> str:
+def _trouble(error: Problem, place: Place) -> Unusable:
     """What is wrong with the service, and what to look at."""
-    if isinstance(error, Unauthenticated | Forbidden):
-        return f"{error.message} Look at BURNISH_API_KEY."
-    if isinstance(error, Unreachable | NotBurnish):
-        return f"{error} Look at BURNISH_URL."
-    return str(error)
+    return Unusable((error.message if isinstance(error, Refused) else str(error)) + place.hint)

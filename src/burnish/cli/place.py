@@ -30,12 +30,16 @@ _BURNISH: Final = (sys.executable, "-m", "burnish")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A service: its address and a key, None where the client's own defaults hold. `local`: it is on this machine."""
+    """A service: its address and a key, None where the client's own defaults hold.
+
+    `local`: it is on this machine; `started`: for the batch. `hint`: what to look at when it is not there.
+    """
 
     url: str | None
     key: str | None
-    local: bool
+    local: bool = True
     started: bool = False
+    hint: str = ""
 
 
 @contextlib.asynccontextmanager
@@ -48,15 +52,16 @@ async def open_place(
         Unusable: none can be started or reached; the message says why.
     """
     if data is None and (environ.get("BURNISH_URL") or environ.get("BURNISH_API_KEY")):
-        yield Place(environ.get("BURNISH_URL"), environ.get("BURNISH_API_KEY"), local=False)
+        hint = " Look at BURNISH_URL and BURNISH_API_KEY."
+        yield Place(environ.get("BURNISH_URL"), environ.get("BURNISH_API_KEY"), local=False, hint=hint)
         return
     say("Starting a service for the duration …")
     with tempfile.TemporaryFile() as log:
         async with _started(data, environ, log) as process:
             ready = await _ready(process)
             if ready is not None:
-                async with _drained(process):
-                    yield Place(ready["url"], ready["key"], local=True, started=True)
+                async with _drained(process), _told_when_it_ends(process, log):
+                    yield Place(ready["url"], ready["key"], started=True)
                 return
         running = await _running(data, environ) if process.returncode == _ANOTHER_RUNS else None
         if running is None:
@@ -64,7 +69,7 @@ async def open_place(
                 _last_words(log) or f"The service ended with {process.returncode} and said nothing."
             )
     say(f"A service runs on this directory already, at {running}; using that.")
-    yield Place(running, await _new_key(data), local=True)
+    yield Place(running, await _new_key(data))
 
 
 # --- one started for the duration ---------------------------------------------------------------------------------
@@ -87,7 +92,12 @@ async def _started(
     try:
         yield process
     finally:
-        await asyncio.shield(_end(process))
+        ending = asyncio.ensure_future(_end(process))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await ending
+            raise
 
 
 def _end_with_us() -> Callable[[], object] | None:
@@ -119,6 +129,17 @@ async def _drained(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         yield
     finally:
         reading.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _told_when_it_ends(process: asyncio.subprocess.Process, log: IO[bytes]) -> AsyncIterator[None]:
+    """Where the trouble with the service is that it has ended, its own last words say more than ours."""
+    try:
+        yield
+    except Unusable as error:
+        if process.returncode is None:
+            raise
+        raise Unusable(f"The service that was started for this has ended: {_last_words(log)}") from error
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,7 @@ import json
 import random
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
@@ -28,7 +28,7 @@ class Remote:
     """`url` has no closing slash; `timeout_seconds` is the longest silence; `clock` is monotonic, in seconds."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
     timeout_seconds: float
     max_retries: int
     clock: Callable[[], float]

@@ -6,6 +6,7 @@ gives its rights up, and works on raw pixels only, a tile of each job in turn.
 """
 
 import contextlib
+import errno
 import gc
 import importlib
 import mmap
@@ -235,16 +236,23 @@ def _step(control: wire.Channel, job: _Job) -> bool:
         fraction = job.step()
     except Failed as failure:
         control.send(wire.Broken(job.id, failure.reason, failure.message, traceback.format_exc(limit=8)))
-    except MemoryError:
-        message = "The engine had not enough memory for this picture. Send a smaller one, or ask for less."
-        control.send(wire.Broken(job.id, "engine_refused", message, traceback.format_exc(limit=8)))
-    except Exception:  # whatever it is, it is this job's alone, and the networks stay loaded
-        message = "The engine failed on this picture. It may be tried again."
-        control.send(wire.Broken(job.id, "internal", message, traceback.format_exc(limit=8)))
+    except Exception as error:  # whatever it is, it is this job's alone, and the networks stay loaded
+        control.send(_broken(job, error))
     else:
         control.send(wire.Done(job.id) if fraction is None else wire.Progress(job.id, fraction))
         return fraction is not None
     return False
+
+
+def _broken(job: _Job, error: Exception) -> wire.Broken:
+    """OpenVINO says only in words that memory was short."""
+    short = isinstance(error, MemoryError) or "alloc" in str(error)
+    if short or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        reason = "engine_refused"
+        message = "The engine had not enough memory for this picture. Send a smaller one, or ask for less."
+    else:
+        reason, message = "internal", "The engine failed on this picture. It may be tried again."
+    return wire.Broken(job.id, reason, message, "".join(traceback.format_exception(error, limit=8)))
 
 
 def _map(descriptor: int, size: int, protection: int) -> memoryview:

@@ -44,8 +44,6 @@ _INITDB: Final = (
     "--no-instructions",
     # Synced once, as a whole, before the rename.
     "--no-sync",
-    # Rounds protect guessable passwords; ours has 192 random bits, and every connection waits for them.
-    "--set=scram_iterations=1",
 )
 #: What must hold in every directory; all else is PostgreSQL's default, open to DIR/postgres/postgresql.conf.
 _SETTINGS: Final = {

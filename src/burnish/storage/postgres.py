@@ -29,13 +29,14 @@ _CHANNEL: Final = "burnish"
 _TIME_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 10  #: a server that has not answered by then is away
 _PAYLOAD_BYTES: Final = 7900  #: PostgreSQL takes less than 8000
-#: What asyncpg raises when the server is away, stopping, starting or cut the connection.
+#: What asyncpg raises when the server is away, stopping, starting, full or cut the connection.
 LOST: Final = (
     OSError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
     asyncpg.exceptions.ConnectionDoesNotExistError,
 )
 

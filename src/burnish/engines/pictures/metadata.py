@@ -38,7 +38,12 @@ _ICC_SPACES: Final = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 
 
 def orientation(image: Image.Image, source: IO[bytes]) -> int:
-    """How the pixels lie, 1 to 8, without decoding any; 1 where the file says nothing that can be read."""
+    """How the pixels lie, 1 to 8, without decoding any; 1 where the file says nothing that can be read.
+
+    1 for TIFF too, which Pillow turns itself.
+    """
+    if image.format == "TIFF":
+        return 1
     try:
         exif = _png_exif(image, source) if image.format == "PNG" else image.getexif()
         value = exif.get(_ORIENTATION, 1)

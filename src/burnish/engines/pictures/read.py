@@ -57,7 +57,9 @@ _TRANSPOSES: Final = {
 }
 _TURNED: Final = (5, 6, 7, 8)
 _CHANNELS: Final[dict[str, Channels]] = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
-_WHITE_IS_ZERO: Final = 0
+#: TIFF: white may be zero, which Pillow does not heed with 16 bits; colours may lie apart, and then only high bytes are had.
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PLANES, _APART = 284, 2
 
 #: The raw modes of 16-bit colour in which Pillow keeps the high bytes, and those in which it then keeps the low ones.
 _LOW_BYTES: Final = {
@@ -147,7 +149,7 @@ def _header(source: IO[bytes], name: str) -> ImageFile.ImageFile:
     """What Pillow's decoder makes of the header; asked for directly, because `Image.open` would hide what is wrong."""
     decoder, _ = Image.OPEN[name]
     try:
-        return cast("ImageFile.ImageFile", decoder(source, ""))
+        return decoder(source, "")
     except (SyntaxError, OSError) as error:
         if any(word in str(error).lower() for word in _NOT_READ):
             raise Failed(
@@ -174,7 +176,8 @@ def _pixels(
     """The rows of the picture as raw bytes, their shape, and the metadata that goes with these pixels."""
     if image.mode.startswith("I;16"):
         return _gray16(image, turn, notes)
-    if (raw := _raw_mode(image)) == "LA;16B" or raw in _LOW_BYTES:
+    raw = _raw_mode(image)
+    if (raw == "LA;16B" or raw in _LOW_BYTES) and _tag(image, _PLANES) != _APART:
         return _colour16(image, raw, source, turn, notes)
     if ";16" in raw:
         notes["bits"] = "16 bits a channel were reduced to 8: this kind of file is read with 8 only."
@@ -259,7 +262,7 @@ def _gray16(
     kept = metadata.collect(image, notes)
     whole: Image.Image = image if turn is None else image.transpose(turn)
     order = ">u2" if image.mode == "I;16B" else "<u2"
-    inverted = _photometric(image) == _WHITE_IS_ZERO
+    inverted = _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
 
     def rows() -> Iterator[bytes]:
         for part in _parts(whole):
@@ -338,8 +341,8 @@ def _set_raw_mode(image: ImageFile.ImageFile, raw: str) -> None:
     ]
 
 
-def _photometric(image: Image.Image) -> object:
-    return image.tag_v2.get(262) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+def _tag(image: Image.Image, tag: int) -> object:
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
 def _channels(mode: str) -> Channels:
