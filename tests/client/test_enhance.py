@@ -303,7 +303,10 @@ def begin(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., "su
     yield start
     for process in begun:
         process.kill()
-        process.communicate()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -366,6 +369,30 @@ def test_a_stopped_download_leaves_no_half_file(
 
     assert process.returncode == 143
     assert names(tmp_path / "out") == []
+
+
+def test_a_task_that_is_lost_sight_of_is_cancelled(enhance: Enhance, service: PlayedService) -> None:
+    """Its file fails because it cannot be read any more: it shall not run on, and cost, for nobody."""
+    service.plays(READ, service.refuses(403, "forbidden"))
+
+    assert enhance("one.jpg", "-o", "out").returncode == 3
+    assert service.tasks["task_1"]["end"] == "cancelled"
+
+
+def test_a_reader_that_leaves_ends_the_batch(
+    begin: Callable[..., "subprocess.Popen[str]"], service: PlayedService
+) -> None:
+    """`burnish enhance --json | head -1`: the task is cancelled, and nobody is shown a traceback."""
+    service.life = [{"status": "running"}]
+    process = begin("--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(30) == 1
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert service.tasks["task_1"]["end"] == "cancelled"
 
 
 def test_a_cancellation_that_cannot_be_had_is_told(

@@ -80,6 +80,13 @@ async def test_bodies_that_cannot_be_read_are_told_where(
     assert told in message
 
 
+async def test_no_depth_is_a_fault_of_ours(visitor: Visitor) -> None:
+    """A body nested to just below what can be read, with a NUL at its bottom, is refused like any other."""
+    for depth in range(300, 1_000, 25):
+        body = b'{"model":"noop","input":' + b"[" * depth + b'"\\u0000"' + b"]" * depth + b"}"
+        assert (await refused(visitor, body))[0] in {400, 422}
+
+
 async def test_an_escaped_backslash_before_u0000_is_no_nul(visitor: Visitor) -> None:
     """Text that only looks like an escaped NUL is text, and comes back as it was."""
     task = await visitor.submit(metadata={"path": "C:\\u0000"})

@@ -186,7 +186,7 @@ class _Batch:
         except FileExistsError as error:
             return _failure(file, "output_exists", str(error))
         except OSError as error:
-            return _failure(file, "file_error", f"{error.strerror}: {error.filename or file}")
+            return _failure(file, "file_error", f"{error.strerror or error}: {error.filename or file}")
         except (Unauthenticated, Forbidden, NotBurnish, Unreachable) as error:
             raise _trouble(error, self._place) from error
         except Invalid as error:
@@ -212,7 +212,7 @@ class _Batch:
         return None
 
     async def _work(self, file: Path) -> Task:
-        """The task of a file, succeeded. When we are stopped meanwhile, it is cancelled."""
+        """The task of a file, succeeded. Where we are stopped, or lose sight of it, it is cancelled."""
         self._tell(file, "upload", 0.0)
         upload = await self._client.uploads.create(
             file, progress=partial(self._tell_bytes, file, "upload", None)
@@ -225,7 +225,7 @@ class _Batch:
             task = await asyncio.shield(creating)
             self._tell_task(file, task)
             ended = await self._client.tasks.wait(task, progress=partial(self._tell_task, file))
-        except asyncio.CancelledError:
+        except BaseException:
             await self._cancel(creating)
             raise
         if not ended.succeeded:
@@ -237,6 +237,8 @@ class _Batch:
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await self._client.tasks.cancel(await creating)
         except (Problem, TimeoutError) as error:
+            if not creating.cancelled() and creating.exception():
+                return  # there is none
             self._display.said(f"A task that was under way could not be cancelled: {error or 'no answer'}")
 
     async def _save(self, file: Path, task: Task, output: Output) -> Path:
@@ -267,7 +269,7 @@ class _Names:
 
     def __init__(self, files: Sequence[Path], folder: Path) -> None:
         self._folder = folder
-        self._inputs = {_identity(file) for file in files}
+        self._inputs = {_identity(file) for file in files} - {None}
         self._stems: dict[Path, str] = {}
         self._taken: set[str] = set()
         used: set[str] = set()

@@ -234,8 +234,6 @@ def _step(control: wire.Channel, job: _Job) -> bool:
     """Whether the job goes on."""
     try:
         fraction = job.step()
-    except Failed as failure:
-        control.send(wire.Broken(job.id, failure.reason, failure.message, traceback.format_exc(limit=8)))
     except Exception as error:  # whatever it is, it is this job's alone, and the networks stay loaded
         control.send(_broken(job, error))
     else:

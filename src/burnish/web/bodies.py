@@ -78,7 +78,7 @@ def media_type(request: Request) -> str:
 def length(request: Request) -> int | None:
     """The size that the client says its body has."""
     text = request.header(b"content-length")
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and text.isdecimal() and len(text) < 20 else None
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -87,6 +87,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if not body.isascii():
             body.decode()
         value = decoder.decode(body)
+        if _NUL in body and (path := _path_of_nul(msgspec.json.decode(body))):
+            raise _holds_nul(path)
     except msgspec.ValidationError as error:
         raise explained(error) from error
     except UnicodeDecodeError as error:
@@ -95,8 +97,6 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise Malformed(f"The body is no JSON: {_plain(error)}.") from error
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
-    if _NUL in body and (path := _path_of_nul(msgspec.json.decode(body))):
-        raise _holds_nul(path)
     return value
 
 

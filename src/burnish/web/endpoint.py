@@ -49,10 +49,9 @@ class Endpoint:
         except Exception:  # a request's failure is its own; the process goes on
             _log.exception("request_failed", route=self._path, request_id=request.id)
             status, code = 500, "internal"
-            if (
-                reply is None
-            ):  # else it has begun, and the server cuts the connection: nothing looks whole that is not
+            if reply is None:
                 await self._words(request, _failed()).send(request, send)
+            # Else it has begun: the server cuts the connection, so that nothing looks whole that is not.
         finally:
             self._note(request, status, code, time.perf_counter() - started)
 

@@ -30,8 +30,10 @@ class Reply:
     headers: Headers
 
     async def send(self, request: Request, send: Send) -> None:
-        length = (b"content-length", b"%d" % len(self.body))
-        await send(_start(self.status, request, (*self.headers, length)))
+        headers = self.headers
+        if self.status != 304:  # its length would be that of the body which it saves
+            headers = (*headers, (b"content-length", b"%d" % len(self.body)))
+        await send(_start(self.status, request, headers))
         body = b"" if request.scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body})
 
