@@ -20,6 +20,7 @@ import uvloop
 from burnish import log
 from burnish import settings as settings_
 from burnish.cli import add_common
+from burnish.cli.sample import keep_sample
 from burnish.errors import Unusable
 from burnish.ids import to_wire
 from burnish.keys.issue import issue_first_key, issue_key
@@ -27,7 +28,6 @@ from burnish.resources import Resources, open_resources
 from burnish.server import build_app
 from burnish.settings import Settings
 from burnish.storage import directory
-from burnish.uploads.sample import keep_sample
 
 _log = log.get("serve")
 _STOP_SECONDS: Final = 2.0  #: for requests under way, and for workers, before they are cut

@@ -37,6 +37,7 @@ LOST: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
+    asyncpg.InternalClientError,  # seen when the server is killed while it is being connected to
     asyncpg.exceptions.ConnectionDoesNotExistError,
 )
 
