@@ -2,6 +2,8 @@
 
 Each is set up as its documentation does for a first program; nothing is tuned against it.
 """
+# The peers are installed in an environment of their own, where no type checker looks.
+# mypy: disable-error-code="import-not-found,untyped-decorator"
 
 import asyncio
 import json

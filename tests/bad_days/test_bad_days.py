@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from service import Service, serving
+from real_service import Service, serving
 from waiting import until
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service import serving
+from real_service import serving
 from waiting import until
 
 

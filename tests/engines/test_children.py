@@ -42,7 +42,7 @@ def png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-SMALL, SLOW = png(16), png(6_000)
+SMALL, SLOW = png(16), png(5_000)
 
 
 @pytest_asyncio.fixture
@@ -116,7 +116,7 @@ async def test_a_crash_of_the_networks_fails_the_task_they_were_at(
     """`internal`, because pixels cannot be at fault; the child is loaded again at once, and the next task is fine."""
     first = await loaded(own)
     started = asyncio.Event()
-    work = asyncio.create_task(own.run(job(png(400), scale=4), lambda stage, _: started.set()))
+    work = asyncio.create_task(own.run(job(png(200), scale=4), lambda stage, _: started.set()))
     await started.wait()
     await until(lambda: own._inference._loaded and own._inference._loaded._jobs)
     first.send_signal(signal.SIGSEGV)
@@ -132,7 +132,7 @@ async def test_a_crash_of_the_networks_spares_who_only_waited_its_turn(
 ) -> None:
     """Of three tasks in the child, at most the one that it was at fails; the others begin again and succeed."""
     first = await loaded(own)
-    works = [asyncio.create_task(ended(own, job(png(130 + n), scale=4))) for n in range(3)]
+    works = [asyncio.create_task(ended(own, job(png(90 + n), scale=4))) for n in range(3)]
     await until(lambda: own._inference._loaded and own._inference._loaded._turn)
     first.send_signal(signal.SIGSEGV)
     reasons = sorted(await asyncio.gather(*works))
@@ -166,7 +166,9 @@ async def test_hung_networks_end_the_task_at_its_deadline_and_are_replaced(
     monkeypatch.setattr(inference, "_LEAVE_SECONDS", 0.1)
     first = await loaded(own)
     first.suspend()
-    assert await ended(own, job(SMALL, seconds=0.5)) == "deadline_exceeded"
+    work = asyncio.create_task(ended(own, job(SMALL, seconds=4.0)))
+    await until(lambda: own._inference._loaded and own._inference._loaded._jobs)
+    assert await work == "deadline_exceeded"
     assert await ended(own, job(SMALL)) == "done"
     assert (await loaded(own)).pid != first.pid
 
@@ -177,7 +179,7 @@ async def test_cancelling_leaves_the_children_usable(own: Engines, job: Callable
     decoding = asyncio.create_task(own.run(job(SLOW), lambda *_: None))
     await until(codec.children)
     decoding.cancel()
-    computing = asyncio.create_task(own.run(job(png(300), scale=4), lambda *_: None))
+    computing = asyncio.create_task(own.run(job(png(100), scale=4), lambda *_: None))
     await until(lambda: own._inference._loaded and own._inference._loaded._jobs)
     computing.cancel()
     outcomes = await asyncio.gather(decoding, computing, return_exceptions=True)

@@ -55,7 +55,7 @@ def test_a_status_says_whose_fault_it_is() -> None:
     assert not errors.InsufficientCredits.retryable
     assert {class_.code for class_ in classes() if class_.retryable} == {"rate_limited", "unavailable"}
     assert {code.status for code in CODES.values()} <= {
-        400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, 500, 503,
+        400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 415, 416, 422, 429, 500, 503,
     }  # fmt: skip
 
 

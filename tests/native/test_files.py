@@ -85,6 +85,7 @@ async def test_416_where_there_are_no_such_bytes(visitor: Visitor, url: str) -> 
     for asked in (f"bytes={len(CONTENT)}-", "bytes=9999999999-", "bytes=-0"):
         reply = await visitor.http.get(url, headers={"Range": asked})
         assert (reply.status_code, reply.headers["content-range"]) == (416, f"bytes */{len(CONTENT)}")
+        assert reply.json()["error"]["code"] == "no_such_bytes"
 
 
 async def test_304_for_what_the_client_has(visitor: Visitor, url: str) -> None:

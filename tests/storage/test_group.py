@@ -73,7 +73,7 @@ async def test_an_item_whose_account_is_locked_goes_into_the_next_group() -> Non
 
     group: Group[int, int] = Group(write, rows=10)
 
-    assert await asyncio.gather(group.add(1), group.add(2)) == [1, 2]
+    assert list(await asyncio.gather(group.add(1), group.add(2))) == [1, 2]
     assert asked == [1, 2, 1, 1]
 
 
@@ -96,7 +96,7 @@ async def test_a_connection_lost_at_commit_is_found_out_about() -> None:
 
     group: Group[int, int] = Group(write, rows=10, recover=recover)
 
-    assert await asyncio.gather(group.add(1), group.add(2)) == [1, 2]
+    assert list(await asyncio.gather(group.add(1), group.add(2))) == [1, 2]
     assert stored == {1, 2}
 
 

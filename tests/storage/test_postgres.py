@@ -1,7 +1,9 @@
 """News between processes, the database's time, migrations."""
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
@@ -26,20 +28,12 @@ async def test_what_one_process_announces_another_hears(db: Database, settings: 
     other = await _another(settings)
     heard: set[str] = set()
     topics = {f"t:{n:0100d}" for n in range(2_000)}
-    with contextlib_stack(other, topics, heard):
+    with contextlib.ExitStack() as stack:
+        for topic in topics:
+            stack.enter_context(other.news.subscribed(topic, functools.partial(heard.add, topic)))
         db.news.announce(topics)
         await until(lambda: heard == topics)
     await other.close()
-
-
-def contextlib_stack(db: Database, topics: set[str], heard: set[str]):  # type: ignore[no-untyped-def]
-    """Subscribed to all of the topics."""
-    import contextlib
-
-    stack = contextlib.ExitStack()
-    for topic in topics:
-        stack.enter_context(db.news.subscribed(topic, lambda topic=topic: heard.add(topic)))
-    return stack
 
 
 async def test_after_a_reconnect_every_subscriber_reads_again(db: Database) -> None:

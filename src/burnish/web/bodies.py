@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
+from starlette.types import Message
 
 from burnish.errors import Invalid, Malformed, TooLarge, UnsupportedMedia
 from burnish.web.request import HungUp, Request
@@ -38,13 +39,14 @@ async def read(request: Request) -> bytes:
     declared = length(request)
     if declared is not None and declared > http.body_bytes:
         raise _too_large(http.body_bytes)
-    parts, size = [], 0
-    async for chunk in stream(request, http.idle_seconds):
-        parts.append(chunk)
-        size += len(chunk)
-        if size > http.body_bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await _message(request, http.idle_seconds)
+        more = message.get("more_body", False)
+        body += message.get("body", b"")
+        if len(body) > http.body_bytes:
             raise _too_large(http.body_bytes)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return bytes(body)
 
 
 async def stream(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
@@ -56,18 +58,24 @@ async def stream(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
     """
     more = True
     while more:
-        try:
-            async with asyncio.timeout(idle_seconds):
-                message = await request.receive()
-        except TimeoutError as error:
-            raise Malformed(
-                f"No byte of the body came for {idle_seconds} seconds.", code="body_stalled"
-            ) from error
-        if message["type"] == "http.disconnect":
-            raise HungUp
+        message = await _message(request, idle_seconds)
         more = message.get("more_body", False)
         if chunk := message.get("body"):
             yield chunk
+
+
+async def _message(request: Request, idle_seconds: float) -> Message:
+    """The next part of the body. Raises as `stream` does."""
+    try:
+        async with asyncio.timeout(idle_seconds):
+            message = await request.receive()
+    except TimeoutError as error:
+        raise Malformed(
+            f"No byte of the body came for {idle_seconds} seconds.", code="body_stalled"
+        ) from error
+    if message["type"] == "http.disconnect":
+        raise HungUp
+    return message
 
 
 def media_type(request: Request) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from burnish.clock import seconds_until
+from burnish.errors import Invalid
 from burnish.uploads.blob import Blob
 from burnish.web.replies import Headers, Reply, Stream
 from burnish.web.request import Request
@@ -27,9 +28,11 @@ Read = Callable[[int, int], AsyncIterator[bytes]]  #: the bytes from one offset 
 
 
 async def serve(request: Request, file: Blob, read: Read, now: datetime) -> Reply | Stream:
-    """200 with all of it, 206 with a part, 304 where the client has it, or 416. Several ranges are answered with all.
+    """200 with all of it, 206 with a part, 304 where the client has it. Several ranges are answered with all.
 
-    Raises what reading the first bytes raises, before anything is sent.
+    Raises:
+        Invalid: `no_such_bytes`; `details` say how many there are. And what reading the first bytes raises, before
+            anything is sent.
     """
     assert file.size_bytes is not None
     assert file.sha256 is not None
@@ -39,7 +42,11 @@ async def serve(request: Request, file: Blob, read: Read, now: datetime) -> Repl
         return Reply(304, b"", headers)
     span = _span(request, tag, file.size_bytes)
     if span is None:
-        return Reply(416, b"", (*_LIFELESS, (b"content-range", b"bytes */%d" % file.size_bytes)))
+        raise Invalid(
+            f"There are {file.size_bytes} bytes, none of them in the range that was asked for.",
+            code="no_such_bytes",
+            details={"size_bytes": file.size_bytes},
+        )
     start, end = span
     if (start, end) == (0, file.size_bytes):
         status = 200

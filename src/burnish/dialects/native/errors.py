@@ -38,10 +38,11 @@ CODES: Final[dict[str, Code]] = {
     "upload_arrived": Code(409, "The upload has its bytes already.", "Make a new upload for other bytes."),
     "expired": Code(410, "It was here, and its time is over.", "Submit the task again."),
     "file_expired": Code(410, "The file was here, and its time is over.", "Make it, or upload it, again."),
-    # 413, 415, 422: the request is readable, and cannot be taken
+    # 413, 415, 416, 422: the request is readable, and cannot be taken
     "too_large": Code(413, "The body is too large.", "`details.max_bytes` says how large it may be."),
     "upload_too_large": Code(413, "The file is too large.", "`details.max_bytes` says how large it may be."),
     "unsupported_media": Code(415, "The body has another content type.", "Send `application/json`."),
+    "no_such_bytes": Code(416, "The range lies outside the file.", "`details.size_bytes` says how many bytes there are."),
     "invalid": Code(422, "A field is wrong; `param` names it.", "The message says what it wants."),
     "unknown_field": Code(422, "There is no such field; `param` names it.", "Look for a typing error."),
     "missing_field": Code(422, "A field is missing; `param` names it.", "Add it."),
@@ -139,6 +140,8 @@ def _headers(status: int, refused: Refused, later: int | None) -> list[tuple[byt
         headers.append((b"retry-after", b"%d" % later))
     if isinstance(allowed := refused.details.get("allow"), list):
         headers.append((b"allow", ", ".join(allowed).encode()))
+    if status == 416:
+        headers.append((b"content-range", f"bytes */{refused.details['size_bytes']}".encode()))
     return headers
 
 

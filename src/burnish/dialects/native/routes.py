@@ -344,16 +344,19 @@ OPERATIONS: Final = (
         "answered with the whole.",
         access="signed",
         query=wire.LinkQuery,
-        answers={200: "*/*", 206: "*/*", 304: None, 416: None},
-        meanings={200: "All of it.", 206: "The range that was asked for.", 304: "`If-None-Match` names what is here.",
-                  416: "There are no such bytes."},
+        answers={200: "*/*", 206: "*/*", 304: None},
+        meanings={
+            200: "All of it.", 206: "The range that was asked for.", 304: "`If-None-Match` names what is here.",
+        },
         headers={
             "ETag": "The SHA-256 of the bytes, for If-None-Match and If-Range.",
             "Content-Disposition": "The file's name.",
             "Accept-Ranges": "`bytes`.",
             "Content-Range": "Which bytes a 206 holds, or how many a 416 could have had.",
         },
-        refuses=("bad_signature", "not_found", "not_arrived", "file_expired", "storage_unavailable"),
+        refuses=(
+            "bad_signature", "not_found", "not_arrived", "file_expired", "no_such_bytes", "storage_unavailable",
+        ),
     ),
     Operation(
         method="GET",

@@ -4,6 +4,7 @@ The types here are the documentation's source too: their names, bounds and descr
 """
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 import msgspec
@@ -375,6 +376,7 @@ def upload_reply(blob: Blob, links: Links) -> UploadReply:
     )
 
 
+@cache
 def model_reply(model: Model) -> ModelReply:
     return ModelReply(
         name=model.name,
