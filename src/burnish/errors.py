@@ -148,3 +148,14 @@ class Failed(Burnish):
 
 class Unusable(Burnish):
     """The machine, the directory or the settings do not let Burnish run; the message says what to do."""
+
+
+def explained(found: str, within: str = "") -> Invalid:
+    """What msgspec found, with the field's path in front: "Expected `int` <= 4 - at `$.scale`" -> `input.scale`."""
+    message, _, at = found.partition(" - at ")
+    path = at.rpartition("`$")[2].rstrip("`")
+    code = "invalid"
+    for words, known in (("unknown field `", "unknown_field"), ("missing required field `", "missing_field")):
+        if words in message:
+            path, code = f"{path}.{message.partition(words)[2].rstrip('`')}", known
+    return Invalid(f"{message}.", param=(within + path).lstrip(".") or None, code=code)

@@ -13,6 +13,8 @@ from uuid import UUID
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _WIRE_LENGTH: Final = 26
+#: Every two digits, so that thirteen look-ups spell an id.
+_PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 
 def new_id() -> UUID:
@@ -31,7 +33,7 @@ def random_id() -> UUID:
 def to_wire(prefix: str, id_: UUID) -> str:
     """`task` and a UUID -> `task_01jd…` (26 characters, 5 bits each, the highest two bits zero)."""
     number = id_.int
-    return f"{prefix}_" + "".join([_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)])
+    return f"{prefix}_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def from_wire(prefix: str, text: str) -> UUID | None:

@@ -11,7 +11,6 @@ from typing import Any
 from burnish.ids import from_wire, new_id, to_wire
 from burnish.settings import Settings
 from burnish.tasks import lease
-from burnish.tasks.task import FETCH_TOPIC
 from burnish.uploads import receive
 from native.surface import Visitor, visit
 from waiting import until
@@ -229,7 +228,7 @@ async def test_a_task_waits_for_its_upload(visitor: Visitor) -> None:
     assert await lease.claim_fetches(visitor.resources.db, 1, 15) == []
 
     told = asyncio.Event()
-    with visitor.resources.db.news.subscribed(FETCH_TOPIC, told.set):
+    with visitor.resources.db.news.subscribed(receive.FETCH_TOPIC, told.set):
         await put(visitor, upload)
         await until(told.is_set)
     assert await visitor.arrive()
@@ -299,8 +298,3 @@ async def test_422_for_an_upload_that_cannot_be_an_input(visitor: Visitor, pass_
     assert await refused(upload["id"]) == (422, "upload_expired")
     await pass_time(visitor.resources.settings.uploads.arrival_seconds)
     assert await refused(upload["access_url"]) == (422, "link_expired")
-
-
-def test_the_topic_of_arrivals_is_the_one_that_fetchers_hear() -> None:
-    """What `receive` announces is what the tasks call bytes that can be had."""
-    assert receive.FETCH_TOPIC == FETCH_TOPIC

@@ -265,7 +265,8 @@ def test_422_names_the_parameter_that_is_wrong() -> None:
     for name, body, param, code in [
         ("no-such-model", b"{}", "model", "unknown_model"),
         ("upscale", b'{"image": "x", "scale": 3}', "input.scale", "invalid"),
-        ("upscale", b'{"image": "x", "colour": 3}', "input", "invalid"),
+        ("upscale", b'{"image": "x", "colour": 3}', "input.colour", "unknown_field"),
+        ("upscale", b"{}", "input.image", "missing_field"),
         ("upscale", b"[]", "input", "invalid"),
     ]:
         with pytest.raises(Invalid) as refused:

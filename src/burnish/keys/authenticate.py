@@ -38,12 +38,7 @@ class Authenticator:
             Unauthenticated: `malformed_key` (a typo), `unknown_key`, `revoked_key` or `expired_key`.
             Unavailable: the database does not answer.
         """
-        if not well_formed(secret):
-            raise Unauthenticated(
-                "This is not a Burnish key: its checksum is wrong. Look for a missing or changed letter.",
-                code="malformed_key",
-            )
-        key = await self._find(secret_hash(secret))
+        key = await self._find(secret)
         if key is None:
             raise Unauthenticated("This key is not known here.", code="unknown_key")
         if key.revoked_at is not None and key.revoked_at <= now:
@@ -54,10 +49,16 @@ class Authenticator:
             )
         return key
 
-    async def _find(self, digest: bytes) -> Key | None:
+    async def _find(self, secret: str) -> Key | None:
+        digest = secret_hash(secret)
         until, key = self._memory.get(digest, (0.0, None))
         if time.monotonic() < until:
             return key
+        if not well_formed(secret):
+            raise Unauthenticated(
+                "This is not a Burnish key: its checksum is wrong. Look for a missing or changed letter.",
+                code="malformed_key",
+            )
         try:
             async with self._db.reading() as connection:
                 key = await store.find_key_by_hash(connection, digest)

@@ -1,0 +1,1 @@
+"""The photo that the quickstart enhances; README.md says whose it is."""

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from burnish.storage.postgres import Database
 from burnish.tasks import store
-from burnish.tasks.task import FETCH_TOPIC, Claimed, lane_topic
+from burnish.tasks.task import Claimed, lane_topic
+from burnish.uploads.receive import FETCH_TOPIC
 
 
 async def claim(db: Database, lane: int, rows: int, lease_seconds: int) -> list[Claimed]:

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from burnish.engines import catalogue
-from burnish.errors import Expired, Invalid
+from burnish.errors import Expired, Invalid, explained
 from burnish.ids import from_wire, new_id
 from burnish.settings import Tasks as TaskSettings
 from burnish.settings import Uploads as UploadSettings
@@ -22,9 +22,10 @@ from burnish.storage.group import LATER, Group, Later
 from burnish.storage.postgres import Connection, Database
 from burnish.tasks import store
 from burnish.tasks.decide import decide
-from burnish.tasks.task import FETCH_TOPIC, LANES, QUEUED, WAITING, Task, lane_topic
+from burnish.tasks.task import LANES, QUEUED, WAITING, Task, lane_topic
 from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
+from burnish.uploads.receive import FETCH_TOPIC
 
 #: An input that expires sooner than this after the submission is kept longer for its task.
 _INPUT_KEPT: Final = timedelta(days=1)
@@ -66,9 +67,7 @@ def parameters_of(
     try:
         return model, msgspec.json.decode(input_, type=model.parameters)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        field = path.removesuffix("`").removeprefix(".")
-        raise Invalid(f"{message}.", param="input" + (f".{field}" if field else "")) from error
+        raise explained(str(error), "input") from error
 
 
 class Submissions:

@@ -119,6 +119,3 @@ def topic(task_id: UUID) -> str:
 def lane_topic(lane: int) -> str:
     """What is announced when a task of the lane became ready."""
     return f"lane:{lane}"
-
-
-FETCH_TOPIC: Final = "fetch"  #: announced when the bytes of a waiting task can be had

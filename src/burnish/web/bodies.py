@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from starlette.types import Message
 
-from burnish.errors import Invalid, Malformed, TooLarge, UnsupportedMedia
+from burnish.errors import Invalid, Malformed, TooLarge, UnsupportedMedia, explained
 from burnish.web.request import HungUp, Request
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if _NUL in body and (path := _path_of_nul(msgspec.json.decode(body))):
             raise _holds_nul(path)
     except msgspec.ValidationError as error:
-        raise explained(error) from error
+        raise explained(str(error)) from error
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start} cannot be read.") from error
     except msgspec.DecodeError as error:
@@ -117,24 +117,12 @@ def query(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.convert(pairs, type_, strict=False)
     except msgspec.ValidationError as error:
-        raise explained(error) from error
+        raise explained(str(error)) from error
 
 
 def changed_query(request: Request, **changes: str) -> str:
     """The request's query with these parameters in place of its own."""
     return urlencode(dict(parse_qsl(request.scope["query_string"].decode("latin-1"))) | changes)
-
-
-def explained(error: msgspec.ValidationError, within: str = "") -> Invalid:
-    """What msgspec found, with the field's path in front: "Expected `int` <= 4 - at `$.scale`" -> `input.scale`."""
-    message, _, at = str(error).partition(" - at ")
-    path = at.rpartition("`$")[2].rstrip("`")
-    code = "invalid"
-    for words, found in (("unknown field `", "unknown_field"), ("missing required field `", "missing_field")):
-        if words in message:
-            path, code = f"{path}.{message.partition(words)[2].rstrip('`')}", found
-    param = (within + path).lstrip(".") or None
-    return Invalid(f"{message}.", param=param, code=code)
 
 
 def _path_of_nul(value: Any, path: str = "") -> str | None:

