@@ -47,7 +47,7 @@ def upscaler() -> Upscaler:
 
 def test_restore_computes_what_its_file_says(exact: Upscaler, photo: Pixels) -> None:
     """Against the network written out in numpy, layer by layer."""
-    layers = ncnn.read(ncnn.find(*upscale._RESTORE))
+    layers = ncnn.read(ncnn.find(*upscale.RESTORE))
     part = photo[:12, :14]
     value = np.pad(part / 255.0, ((18, 18), (18, 18), (0, 0)), "reflect").transpose(2, 0, 1)
     for layer in layers:
@@ -66,7 +66,7 @@ def test_restore_computes_what_its_file_says(exact: Upscaler, photo: Pixels) -> 
 
 def test_faithful_computes_what_its_file_says(exact: Upscaler, photo: Pixels) -> None:
     """Against the network written out in numpy; the transposed convolution is painted pixel by pixel."""
-    *layers, last = (layer for layer in ncnn.read(ncnn.find(*upscale._FAITHFUL)) if layer.weight is not None)
+    *layers, last = (layer for layer in ncnn.read(ncnn.find(*upscale.FAITHFUL)) if layer.weight is not None)
     part = photo[:12, :14]
     value = np.pad(part / 255.0, ((7, 7), (7, 7), (0, 0)), "reflect").transpose(2, 0, 1)
     for layer in layers:

