@@ -247,12 +247,12 @@ def _report(seconds: dict[str, float], operations: int, precision: str) -> int:
     ceiling = max(8 * 2 * 9 * c * c * side * side / seconds[f"ceiling {c}"] for c, side in CEILING)
     rate = operations * part / seconds["burnish"]
     fastest = max((speed for name, speed in speeds.items() if name != "burnish"), default=None)
-    ratio = {
+    ratio: dict[str, Any] = {
         "peers": round(speeds["burnish"] / fastest, 2) if fastest else None,
         "ceiling": round(rate / ceiling, 3),
         "task": round(seconds["task jpeg"] / seconds["network"], 3),
     }
-    goal = {"peers": 2.0 if precision == "bf16" else 1.2, "ceiling": 0.75, "task": 1.25}
+    goal: dict[str, Any] = {"peers": 2.0 if precision == "bf16" else 1.2, "ceiling": 0.75, "task": 1.25}
     holds = fastest is not None and speeds["burnish"] >= goal["peers"] * fastest
     holds = holds and ratio["ceiling"] >= goal["ceiling"] and ratio["task"] <= goal["task"]
     print(f"{harness.machine()}; {precision} was found\n")

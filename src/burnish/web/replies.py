@@ -72,8 +72,8 @@ class Stream:
 
 
 def json(value: object, *, status: int = 200, headers: Headers = ()) -> Reply:
-    """A reply in JSON."""
-    return Reply(status, _ENCODE(value), (_JSON, _NOT_KEPT, *headers))
+    """A reply in JSON, with a newline at its end: a terminal's next prompt stands on a line of its own."""
+    return Reply(status, _ENCODE(value) + b"\n", (_JSON, _NOT_KEPT, *headers))
 
 
 def text(value: str, media_type: str, *, headers: Headers = ()) -> Reply:

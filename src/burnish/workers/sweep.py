@@ -17,12 +17,20 @@ from burnish.uploads.receive import FETCH_TOPIC
 
 _log = log.get("sweep")
 _BATCH: Final = 200
+_WRITE_SECONDS: Final = 3_600  #: no write takes longer
 _WORKER_FORGOTTEN: Final = timedelta(days=1)
 
 
 async def sweep(resources: Resources) -> None:
     """Every step once."""
-    for step in (_lost_leases, _late_uploads, _raised_ceilings, _expired_objects, _tombstones):
+    for step in (
+        _lost_leases,
+        _late_uploads,
+        _raised_ceilings,
+        _expired_objects,
+        _killed_writes,
+        _tombstones,
+    ):
         await step(resources)
 
 
@@ -88,6 +96,11 @@ async def _expired_objects(resources: Resources) -> None:
             await blobs.unname_objects(tx, keys)
         if len(keys) < _BATCH:
             return
+
+
+async def _killed_writes(resources: Resources) -> None:
+    """What a killed process had begun to write: it never became an object, and no row names it."""
+    await resources.blobs.sweep_leftovers(_WRITE_SECONDS)
 
 
 async def _tombstones(resources: Resources) -> None:
