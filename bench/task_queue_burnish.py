@@ -31,7 +31,12 @@ class NoopEngines:
 
 def _settings() -> Settings:
     settings = read(
-        {}, {"data": os.environ["BENCH_RECORDS"] + "-data", "database.url": os.environ["BENCH_POSTGRES"]}
+        {},
+        {
+            "data": os.environ["BENCH_RECORDS"] + "-data",
+            "database.url": os.environ["BENCH_POSTGRES"],
+            "secret_keys": ("only-for-this-bench",),
+        },
     )
     return dataclasses.replace(settings, workers=dataclasses.replace(settings.workers, light=128))
 

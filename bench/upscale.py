@@ -153,6 +153,7 @@ def _ceiling(channels: int, side: int, precision: str) -> Callable[[], float]:
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": _cores(),
+        "ENABLE_CPU_PINNING": False,
     }
     request = ov.Core().compile_model(ov.Model([value], [source]), "CPU", hints).create_infer_request()
 
@@ -170,6 +171,7 @@ def _compiled(graph: Any, precision: str) -> Any:
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": _cores(),
+        "ENABLE_CPU_PINNING": False,
     }
     return ov.Core().compile_model(graph, "CPU", hints).create_infer_request()
 

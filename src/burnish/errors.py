@@ -47,6 +47,9 @@ STATUS_REASONS: Final[dict[str, bool]] = {
 }
 
 
+_MESSAGE_LETTERS: Final = 500
+
+
 class Burnish(Exception):
     """Anything Burnish says no with; `str(error)` is safe to show."""
 
@@ -137,6 +140,9 @@ class Failed(Burnish):
 
     def __init__(self, reason: str, message: str) -> None:
         assert reason in STATUS_REASONS, reason
+        # Words of strangers come in here: what the database cannot hold is replaced, and nobody writes a novel.
+        message = message.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        message = message[:_MESSAGE_LETTERS]
         super().__init__(message)
         self.reason = reason
         self.message = message

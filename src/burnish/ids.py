@@ -25,11 +25,6 @@ def new_id() -> UUID:
     return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
 
 
-def random_id() -> UUID:
-    """122 random bits, for leases: never a counter, which repeats after a crash."""
-    return UUID(bytes=secrets.token_bytes(16), version=4)
-
-
 def to_wire(prefix: str, id_: UUID) -> str:
     """`task` and a UUID -> `task_01jd…` (26 characters, 5 bits each, the highest two bits zero)."""
     number = id_.int

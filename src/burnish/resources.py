@@ -7,8 +7,13 @@ nothing themselves.
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
+import asyncpg
+
+from burnish import log
 from burnish.clock import Clock
+from burnish.errors import Unusable
 from burnish.keys.authenticate import Authenticator
 from burnish.outbound import Outbound
 from burnish.settings import Settings
@@ -21,6 +26,9 @@ from burnish.tasks.arrive import Arrivals
 from burnish.tasks.find import Reads
 from burnish.tasks.finish import Endings
 from burnish.tasks.submit import Submissions
+
+#: The database was lost under a verb of the command line; requests and tasks know better what to do, and do it.
+_AWAY: Final = (ConnectionError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +60,13 @@ async def open_database_of(settings: Settings) -> AsyncIterator[Database]:
             url = embedded.dsn
         db = await open_database(url, settings.database, Clock())
         stack.push_async_callback(db.close)
-        await migrate(db)
-        if settings.testing:
-            await db.heed_offset()
-        yield db
+        try:
+            await migrate(db)
+            if settings.testing:
+                await db.heed_offset()
+            yield db
+        except _AWAY as error:
+            raise Unusable(f"The database went away: {log.redact_text(str(error))}") from error
 
 
 @contextlib.asynccontextmanager
@@ -76,7 +87,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(authenticator.close)
         resources = Resources(
             settings=settings,
-            secret_keys=settings.secret_keys or directory.secret_keys(settings.data),
+            secret_keys=_secret_keys(settings),
             clock=db.clock,
             db=db,
             blobs=blobs,
@@ -90,3 +101,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         for group in (resources.submissions.group, resources.arrivals.group, resources.endings.group):
             stack.push_async_callback(group.close)
         yield resources
+
+
+def _secret_keys(settings: Settings) -> tuple[str, ...]:
+    """The fleet's, or this machine's own beside the embedded database."""
+    if settings.secret_keys:
+        return settings.secret_keys
+    if settings.database.url:
+        raise Unusable(
+            "With a database of your own, set `secret_keys` as well, to the same on every machine: links that one "
+            "makes must open on the others. A good one: openssl rand -base64 32"
+        )
+    return directory.secret_keys(settings.data)

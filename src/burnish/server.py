@@ -1,13 +1,15 @@
 """Resources in, ASGI app out: the surfaces by their paths, and the service's own pages.
 
-Called by the command line's `serve` and by tests. The app opens nothing and leaves nothing running: what it works with
-is opened and closed by its caller, who sets `app.state.draining` before it stops.
+Called by the command line's `serve` and by tests. The app opens nothing and leaves nothing running but a question
+to a database that hangs, which ends with its connection: what it works with is opened and closed by its caller, who
+sets `app.state.draining` before it stops.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final, Literal, TypeVar
 
@@ -31,7 +33,6 @@ from burnish.web.request import Request, Site
 T = TypeVar("T")
 
 _WORKER_GONE: Final = timedelta(seconds=30)  #: a worker that was not seen for so long is not there
-_PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 2
 _STATES: Final = ("waiting", "parked", "queued", "running")
 
@@ -85,8 +86,9 @@ async def health(_request: Request) -> Reply:
 
 async def ready(request: Request) -> Reply:
     resources = request.resources
-    parts = {"database": _database(resources), "storage": _storage(resources), "worker": _worker(resources)}
-    there = await asyncio.gather(*parts.values())
+    once = request.site.once
+    parts = {"database": _database, "storage": _storage, "worker": _worker}
+    there = await asyncio.gather(*(once.ask(name, partial(ask, resources)) for name, ask in parts.items()))
     missing = [name for name, found in zip(parts, there, strict=True) if not found]
     if missing:
         raise Unavailable(
@@ -116,16 +118,17 @@ async def _storage(resources: Resources) -> bool:
 
 
 async def _asked(resources: Resources, ask: Callable[[Connection], Awaitable[T]]) -> T | None:
-    """The database's answer; None where there is none within a short time."""
+    """The database's answer; None where it does not give one."""
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS), resources.db.reading() as connection:
+        async with resources.db.reading() as connection:
             return await ask(connection)
     except (*LOST, TimeoutError):
         return None
 
 
 async def metrics(request: Request) -> Reply:
-    counts = await _asked(request.resources, store.count_unended) or {}
+    ask = partial(_asked, request.resources, store.count_unended)
+    counts = await request.site.once.ask("tasks", ask) or {}
     request.site.metrics.tasks(
         {(state, name): counts.get((state, lane), 0) for state in _STATES for name, lane in LANES.items()}
     )
@@ -189,6 +192,22 @@ def document(url: str) -> dict[str, Any]:
     )
 
 
+async def _to_the_docs(_request: Request) -> Reply:
+    return Reply(303, b"", [(b"location", b"/docs")])
+
+
+_FRONT: Final = Operation(
+    method="GET",
+    path="/",
+    handle=_to_the_docs,
+    id="front",
+    tag="Service",
+    summary="The way to the reference",
+    access="open",
+    answers={303: None},
+)
+
+
 def _documentation(documented: dict[str, Any]) -> tuple[Operation, ...]:
     """The document and the page made of it, made once; they do not list themselves."""
     as_json = json(documented)
@@ -200,7 +219,7 @@ def _documentation(documented: dict[str, Any]) -> tuple[Operation, ...]:
     async def docs(_request: Request) -> Reply:
         return as_page
 
-    return tuple(
+    pages = (
         Operation(
             method="GET",
             path=path,
@@ -216,6 +235,7 @@ def _documentation(documented: dict[str, Any]) -> tuple[Operation, ...]:
             ("/docs", docs, "docs", "This API for people", "text/html"),
         )
     )
+    return _FRONT, *pages
 
 
 _INTRODUCTION: Final = """\

@@ -90,6 +90,19 @@ async def test_the_database_killed_under_load_loses_no_admitted_task(service: Se
     await service.well()
 
 
+async def test_the_database_killed_under_photos_fails_none_of_them(service: Service) -> None:
+    """Kill -9 of the server while photos are looked at, worked on and stored: each is tried again, and succeeds."""
+    picture = (Path(__file__).parents[2] / "src/burnish/samples/photo.jpg").read_bytes()
+    upload = await service.upload(picture)
+    tasks = [await service.submit("upscale", image=upload) for _ in range(8)]
+    await service.ended(tasks[0]["id"], 60)
+    service.postmaster().kill()
+
+    ended = [await service.ended(task["id"], 90) for task in tasks]
+    assert [task["status"] for task in ended] == ["succeeded"] * 8, [t["status_message"] for t in ended]
+    await service.well()
+
+
 async def test_503_while_the_database_is_away_and_all_well_when_it_is_back(service: Service) -> None:
     """Stopped, not killed: health stays, ready says what is missing, the waiting client gets its answer in the end."""
     task = await service.submit(seconds=2)

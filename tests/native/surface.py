@@ -100,7 +100,7 @@ class Visitor:
     async def arrive(self, **seen: Any) -> bool:
         """Claim the waiting task whose bytes can be had, and say what they are."""
         seconds = self.resources.settings.tasks.lease_seconds
-        (claimed,) = await lease.claim_fetches(self.resources.db, 1, seconds)
+        (claimed,) = await lease.claim_fetches(self.resources.db, 1, seconds, by_url=False)
         facts: dict[str, Any] = {"type": "image/png", "width": 3, "height": 2, "frames": 1} | seen
         return await self.resources.arrivals.arrive(Seen(claimed, **facts))
 

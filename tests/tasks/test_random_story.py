@@ -54,7 +54,9 @@ class _World:
         elif name == "claim":
             self.running += await story.claim(rows=2)
         elif name == "fetch":
-            self.fetching += await lease.claim_fetches(story.db, 2, story.settings.tasks.lease_seconds)
+            self.fetching += await lease.claim_fetches(
+                story.db, 2, story.settings.tasks.lease_seconds, by_url=True
+            )
         elif name in ("end", "fail") and self.running:
             task = self.running.pop(self.random.randrange(len(self.running)))
             await story.end(task, "internal" if name == "fail" else None)
@@ -72,7 +74,7 @@ class _World:
             await cancel(story.db, pick(list(self.seen.values())), story.settings.tasks)
         elif name == "release" and self.running:
             given_back, self.running = self.running, []
-            await lease.release(story.db, given_back)
+            await lease.release(story.db, given_back, story.settings.tasks)
             self.late += given_back
         elif name == "renew" and self.running:
             held = [(task.id, task.lease_id, "working", 0.3) for task in self.running]

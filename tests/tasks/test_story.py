@@ -2,16 +2,20 @@
 
 import asyncio
 import dataclasses
+import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from burnish.errors import Expired, Invalid, NotFound, Unavailable
+from burnish.errors import Expired, Failed, Invalid, NotFound, Unavailable
 from burnish.ids import new_id
+from burnish.keys.store import ensure_account
 from burnish.settings import Settings
 from burnish.storage.postgres import Database
 from burnish.tasks import lease
+from burnish.tasks.arrive import Seen
 from burnish.tasks.audit import audit
 from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
@@ -102,7 +106,7 @@ async def test_a_renewed_lease_is_not_lost(story: Story, account: UUID, later: L
     (claimed,) = await story.claim()
     await later(story.settings.tasks.lease_seconds - 1)
     held = [(claimed.id, claimed.lease_id, "working", 0.5), (new_id(), new_id(), "working", 0.5)]
-    assert await lease.renew(story.db, held, story.settings.tasks.lease_seconds) == {claimed.id}
+    assert await lease.renew(story.db, held, story.settings.tasks.lease_seconds) == {claimed.lease_id}
     await later(story.settings.tasks.lease_seconds - 1)
     await _lost_leases(_resources_of(story))
 
@@ -115,7 +119,7 @@ async def test_a_released_task_is_claimed_again_at_once_and_costs_no_attempt(
     """A worker that stops gives back what it has."""
     await story.submissions.submit(a_submission(account))
     (first,) = await story.claim()
-    await lease.release(story.db, [first])
+    await lease.release(story.db, [first], story.settings.tasks)
     (again,) = await story.claim()
 
     assert (again.id, again.attempts) == (first.id, 1)
@@ -290,3 +294,110 @@ def _resources_of(story: Story):  # type: ignore[no-untyped-def]
     from types import SimpleNamespace
 
     return SimpleNamespace(db=story.db, clock=story.db.clock, settings=story.settings)
+
+
+async def test_a_short_retention_does_not_take_the_input_from_under_a_task(
+    story: Story, account: UUID
+) -> None:
+    """A URL's bytes stay for a day at least, however soon the client wants everything gone."""
+    task = await story.submissions.submit(
+        an_upscale(account, "https://example.com/a.jpg", retention_seconds=60)
+    )
+    async with story.db.reading() as connection:
+        kept = await connection.fetchval("SELECT expires_at FROM blobs WHERE task_id = $1", task.id)
+    assert kept - task.created_at >= timedelta(days=1)
+
+
+async def test_a_task_that_has_not_ended_is_listed_however_old(
+    story: Story, account: UUID, later: Later
+) -> None:
+    """Its retention begins when it ends."""
+    task = await story.submissions.submit(a_submission(account, retention_seconds=60))
+    await later(3600)
+
+    listed = await list_tasks(story.db, account, "live", rows=10, now=story.db.clock.now())
+    assert [found.id for found in listed] == [task.id]
+
+
+async def test_a_task_given_back_does_not_turn_virtual_time_back(
+    story: Story, account: UUID, db: Database, later: Later
+) -> None:
+    """After a restart, an account that was idle shares the lane; it is not served before everybody else."""
+    async with db.transaction() as tx:
+        active = await ensure_account(tx, new_id(), "active", db.clock.now())
+        idle = await ensure_account(tx, new_id(), "idle", db.clock.now())
+    old = await story.submissions.submit(a_submission(account))
+    (held,) = await story.claim()
+    await later(600)
+    for _ in range(5):
+        await story.submissions.submit(a_submission(active))
+    await lease.release(db, [held], story.settings.tasks)
+    for _ in range(5):
+        await story.submissions.submit(a_submission(idle))
+
+    order = [task.account_id for task in await story.claim(rows=20)]
+    assert set(order[:3]) == {old.account_id, active, idle}
+
+
+async def test_a_failed_probe_erases_nothing_that_another_found(story: Story, account: UUID) -> None:
+    """Two tasks of one upload: the header that one probe read stays read."""
+    upload = await _an_upload(story, account)
+    for _ in range(2):
+        await story.submissions.submit(an_upscale(account, upload))
+    first, second = await lease.claim_fetches(story.db, 2, 15, by_url=False)
+    await story.arrivals.arrive(Seen(first, type="image/png", width=10, height=20, frames=1))
+    await story.arrivals.arrive(Seen(second, failed=Failed("deadline_exceeded", "It took too long.")))
+
+    async with story.db.reading() as connection:
+        row = await connection.fetchrow("SELECT type, width, height, fault FROM blobs WHERE id = $1", upload)
+    assert tuple(row) == ("image/png", 10, 20, None)
+    assert await audit(story.db, story.settings.tasks) == []
+
+
+async def test_words_of_strangers_that_the_database_cannot_hold_end_a_task_all_the_same(
+    story: Story, account: UUID
+) -> None:
+    """A lone surrogate, a NUL and a novel in what another server said."""
+    task = await story.submissions.submit(an_upscale(account, "https://example.com/a.jpg"))
+    (claimed,) = await lease.claim_fetches(story.db, 1, 15, by_url=True)
+    await story.arrivals.arrive(Seen(claimed, failed=Failed("input_unreachable", "\udcff\0" + "x" * 10_000)))
+
+    found = (await story.read([task.id]))[task.id]
+    assert (found.status, found.status_reason) == ("failed", "input_unreachable")
+
+
+async def test_renewals_and_endings_never_wait_for_each_other_in_a_circle(
+    story: Story, account: UUID
+) -> None:
+    """A worker that renews all the time while it ends hundreds: every ending is written."""
+    await asyncio.gather(*(story.submissions.submit(a_submission(account)) for _ in range(300)))
+    held = await story.claim(rows=300)
+    leases = [(task.id, task.lease_id, "working", 0.5) for task in held]
+    done = asyncio.Event()
+
+    async def renew() -> None:
+        while not done.is_set():
+            await lease.renew(story.db, leases, 15)
+
+    renewing = asyncio.create_task(renew())
+    ended = await asyncio.gather(*(story.end(task) for task in random.sample(held, len(held))))
+    done.set()
+    await renewing
+    assert ended == [True] * 300
+    assert await audit(story.db, story.settings.tasks) == []
+
+
+async def _an_upload(story: Story, account: UUID) -> UUID:
+    """An upload whose bytes have arrived and have not been looked at."""
+    upload, now = new_id(), story.db.clock.now()
+    async with story.db.transaction() as tx:
+        await tx.execute("INSERT INTO objects (key, delete_at) VALUES ('aa/x', $1)", now + timedelta(days=7))
+        await tx.execute(
+            "INSERT INTO blobs (id, account_id, environment, kind, object_key, size_bytes, arrived_at, created_at, "
+            "expires_at) VALUES ($1, $2, 'live', 'upload', 'aa/x', 9, $3, $3, $4)",
+            upload,
+            account,
+            now,
+            now + timedelta(days=7),
+        )
+    return upload

@@ -30,8 +30,9 @@ _from_codec: Final = msgspec.msgpack.Decoder(wire.FromCodec)
 #: The reasons that a codec child may give; anything else it says is `internal`.
 _ITS_REASONS: Final = {"unsupported_format", "decode_failed", "input_too_large", "output_too_large"}
 _MESSAGE_CHARACTERS: Final = 600
+_DETAIL_CHARACTERS: Final = 2000
 #: A template that has not forked for this long is hung.
-_ANSWER_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 5.0
 #: Signals that a process brings on itself by what it does with its input.
 _CRASHES: Final = {
     signal.SIGSEGV,
@@ -70,6 +71,8 @@ class _Template:
     async def fork(self, sock: socket.socket) -> _Fork:
         fork = _Fork()
         self._asked.append(fork)
+        hung = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self.child.kill)
+        fork.pid.add_done_callback(lambda _: hung.cancel())
         await self.child.connection.send(wire.Fork(), [sock.fileno()])
         return fork
 
@@ -80,14 +83,10 @@ class _Template:
         task.add_done_callback(self._dismissals.discard)
 
     async def _kill(self, fork: _Fork) -> None:
-        await asyncio.wait([fork.pid], timeout=_ANSWER_SECONDS)
-        if self.lost or fork.ended.done():
-            return
-        if fork.pid.done():
+        await asyncio.wait([fork.pid])
+        if not self.lost and not fork.ended.done():
             with contextlib.suppress(wire.Gone):
                 await self.child.connection.send(wire.Kill(fork.pid.result()))
-        else:
-            self.child.kill()  # it does not even answer, and its children end with it
 
     async def end(self) -> None:
         tasks = (self._listening, *self._dismissals)
@@ -198,6 +197,8 @@ class Codec:
 
     async def _ready(self) -> _Template:
         async with self._starting:
+            if self._closed:
+                raise Unusable("The codec is closed.")
             if self._template is None or self._template.lost:
                 if self._template:
                     await self._template.end()
@@ -210,7 +211,7 @@ class Codec:
 
 def _failed(reply: wire.Failure) -> Failed:
     """What a child said about its file, as far as it may be believed."""
-    _log.info("codec refused", reason=reply.reason, detail=reply.detail)
+    _log.info("codec refused", reason=reply.reason, detail=reply.detail[-_DETAIL_CHARACTERS:])
     if reply.reason in _ITS_REASONS:
         return Failed(reply.reason, reply.message[:_MESSAGE_CHARACTERS])
     return Failed("internal", "Reading or writing the picture failed on our side. It may be tried again.")

@@ -41,10 +41,13 @@ _WRITTEN: Final[dict[str, wire.Format]] = {
     "image/tiff": "tiff",
 }
 
+_DEVICES: Final = ("auto", "cpu")
+_PRECISIONS: Final = ("auto", "bf16", "f32")
+
 #: Address space for reading a header, beside the file itself, which some decoders read whole.
 _HEADER_BYTES: Final = 256 * 1024 * 1024
-#: Address space for encoding, in bytes a pixel; the raw pixels are mapped too.
-_ENCODE_BYTES_PER_PIXEL: Final = 12
+#: Address space for encoding, in bytes a pixel, beside the raw pixels: a transparent picture to JPEG needs the most.
+_ENCODE_BYTES_PER_PIXEL: Final = 24
 #: An encoded file is at most this much longer than its raw pixels.
 _OVERHEAD_BYTES: Final = 16 * 1024 * 1024
 
@@ -82,9 +85,18 @@ class Output(Struct, frozen=True):
 
 
 class Engines:
-    """All engines of one worker process; any number of calls at once."""
+    """All engines of one worker process; any number of calls at once.
+
+    Raises:
+        Unusable: a setting that means nothing.
+    """
 
     def __init__(self, settings: settings.Engines) -> None:
+        if settings.device not in _DEVICES or settings.precision not in _PRECISIONS:
+            raise Unusable(
+                f"engines.device is {settings.device!r} and engines.precision {settings.precision!r}; "
+                f"they want one of {', '.join(_DEVICES)} and of {', '.join(_PRECISIONS)}."
+            )
         self._settings = settings
         self._codec = codec.Codec()
         self._inference = Inference(
@@ -207,7 +219,7 @@ class Engines:
             width=picture.width,
             height=picture.height,
             size_bytes=size_bytes,
-            notes={**decoded.notes, **encoded.notes},
+            notes=_notes(decoded.notes | encoded.notes),
         )
 
     async def _asked(
@@ -264,6 +276,11 @@ async def _noop(params: Noop, progress: Progress) -> list[Output]:
         reason = params.fail if params.fail in STATUS_REASONS else "internal"
         raise Failed(reason, "Failed, as asked.")
     return []
+
+
+def _notes(said: dict[str, str]) -> dict[str, object]:
+    """What children said about the picture, no longer than anything true would be."""
+    return {name[:40]: words[:300] for name, words in list(said.items())[:20]}
 
 
 def _same(type_: str, picture: wire.Picture) -> wire.Format:

@@ -44,6 +44,7 @@ class Runner(Protocol):
 def main() -> None:
     kind = sys.argv[1]
     control = wire.Channel(socket.socket(fileno=os.dup(0)))
+    os.dup2(1, 0)  # nothing; so that no child of the template finds the template's own socket there
     with contextlib.suppress(wire.Gone, ConnectionError, KeyboardInterrupt):
         body, _ = control.receive()
         start = _decode_start(body)
@@ -61,7 +62,6 @@ def _template(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
 
     del start
     read.load()
-    gc.collect()
     gc.freeze()  # the children share these pages; a collection would copy them
     fence.close()
     if _holds(fence.few_calls):

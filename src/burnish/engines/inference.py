@@ -113,10 +113,11 @@ class _Loaded:
                 self._heard(await self.child.connection.receive(_from_inference))
         except wire.Gone:
             self.lost = True
+            self._when_lost()
+        finally:
             only = len(self._jobs) == 1
             for number, job in self._jobs.items():
                 job.end(_Lost(guilty=not self._leaving and (only or number == self._turn)))
-            self._when_lost()
 
     def _heard(self, message: wire.FromInference) -> None:
         job = self._jobs.get(message.job)
@@ -138,7 +139,7 @@ class Inference:
     def __init__(
         self, runners: tuple[str, ...], *, threads: int, precision: Literal["auto", "bf16", "f32"]
     ) -> None:
-        self._start_message = wire.Start(os.getpid(), runners, threads or _cores(), precision)
+        self._loads = (runners, threads or _cores(), precision)
         self._loaded: _Loaded | None = None
         self._starting = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
@@ -198,11 +199,13 @@ class Inference:
 
     async def _ready(self) -> _Loaded:
         async with self._starting:
+            if self._closed:
+                raise Unusable("Inference is closed.")
             if self._loaded is None or self._loaded.lost:
                 if self._loaded:
                     await self._loaded.end()
                     self._loaded = None
-                child, ready = await Child.start("inference", self._start_message, _ready)
+                child, ready = await Child.start("inference", wire.Start(os.getpid(), *self._loads), _ready)
                 _log.info("inference ready", pid=child.pid, confined=ready.confined, **ready.facts)
                 self._loaded = _Loaded(child, ready.facts, self._revive)
             return self._loaded

@@ -13,6 +13,7 @@ from burnish.errors import Unusable
 from burnish.storage.postgres import Connection, Database
 
 _LOCK: Final = 0x6275726E  #: "burn": ours among the server's advisory locks
+_SECONDS: Final = 3600  #: a migration of a large table takes its time
 _NAME: Final = re.compile(r"^(\d{4})_(\w+)\.sql$")
 
 
@@ -41,7 +42,8 @@ async def migrate(db: Database) -> list[Migration]:
             with another checksum.
     """
     async with db.transaction() as tx:
-        await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await tx.execute("SET LOCAL statement_timeout = 0")
+        await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=_SECONDS)
         await tx.execute(
             "CREATE TABLE IF NOT EXISTS migrations (number integer PRIMARY KEY, name text NOT NULL, "
             "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
@@ -64,7 +66,7 @@ async def _apply_missing(tx: Connection) -> list[Migration]:
             )
     missing = [migration for number, migration in shipped.items() if number not in applied]
     for migration in missing:
-        await tx.execute(migration.sql)
+        await tx.execute(migration.sql, timeout=_SECONDS)
         await tx.execute(
             "INSERT INTO migrations (number, name, checksum) VALUES ($1, $2, $3)",
             migration.number,

@@ -37,8 +37,11 @@ LOST: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not yet the primary
     asyncpg.InternalClientError,  # seen when the server is killed while it is being connected to
-    asyncpg.exceptions.ConnectionDoesNotExistError,
 )
 
 
@@ -146,7 +149,14 @@ async def open_database(url: str, settings: DatabaseSettings, clock: Clock) -> D
         ) from error
     news = News(settings.listen_url or url)
     database = Database(durable, relaxed, news, clock)
-    await database.start()
+    try:
+        await database.start()
+    except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
+        await database.close()
+        raise Unusable(
+            f"The database cannot be listened to: {log.redact_text(str(error)) or type(error).__name__}. "
+            "Through a pooler, `database.listen_url` must go direct."
+        ) from error
     return database
 
 
@@ -266,7 +276,7 @@ def away(error: BaseException) -> Unavailable:
     """What a caller is told when the database did not answer."""
     _log.warning("database_away", error=log.redact_text(str(error)) or type(error).__name__)
     return Unavailable(
-        "The database does not answer. Nothing was changed; try again.",
+        "The database does not answer; what was asked may not have been done. Try again.",
         code="database_unavailable",
         retry_after=1,
     )

@@ -6,6 +6,7 @@ decides, holds and moves, together with whatever else arrived meanwhile.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -58,26 +59,31 @@ class Arrivals:
     def __init__(self, db: Database, tasks: TaskSettings) -> None:
         self._db = db
         self._tasks = tasks
-        self.group: Group[Seen, bool] = Group(self._arrive, rows=tasks.batch_rows, recover=self._look_up)
+        self.group: Group[tuple[Seen, Failed | None], bool] = Group(
+            self._arrive, rows=tasks.batch_rows, recover=self._look_up
+        )
 
     async def arrive(self, seen: Seen) -> bool:
         """True when the task has moved on by this; False when it was no longer waiting under this lease."""
-        return await self.group.add(seen)
+        return await self.group.add((seen, seen.refusal))
 
-    async def _arrive(self, all_seen: Sequence[Seen]) -> Sequence[bool | Exception | Later]:
+    async def _arrive(
+        self, arrived: Sequence[tuple[Seen, Failed | None]]
+    ) -> Sequence[bool | Exception | Later]:
         now = self._db.clock.now()
         async with self._db.transaction() as tx:
-            queues = await store.lock_accounts(tx, {s.task.account_id for s in all_seen}, self._tasks, now)
-            await self._describe(tx, all_seen)
-            waiting = await store.lock_leased(
-                tx, [s.task.id for s in all_seen], [s.task.lease_id for s in all_seen], "waiting"
+            accounts = {seen.task.account_id for seen, _ in arrived}
+            queues = await store.lock_accounts(tx, accounts, self._tasks, now)
+            # Under the account's lock nobody else moves a leased task: whose lease stands now, stands until the commit.
+            waiting = await store.waiting_under(
+                tx, [(seen.task.id, seen.task.lease_id) for seen, _ in arrived]
             )
+            still = [(seen, refusal) for seen, refusal in arrived if seen.task.id in waiting]
+            await self._describe(tx, [seen for seen, _ in still], now)
             moves, endings = [], []
             topics: set[str] = set()
-            for seen in all_seen:
-                if seen.task.id not in waiting:
-                    continue
-                if refusal := seen.refusal:
+            for seen, refusal in still:
+                if refusal:
                     endings.append(
                         (seen.task.id, seen.task.lease_id, "failed", refusal.reason, refusal.message, None)
                     )
@@ -94,9 +100,9 @@ class Arrivals:
                 await store.end(tx, endings, now)
             await store.write_accounts(tx, queues)
         self._db.news.announce(topics)
-        return [seen.task.id in waiting for seen in all_seen]
+        return [seen.task.id in waiting for seen, _ in arrived]
 
-    async def _describe(self, tx: Connection, all_seen: Sequence[Seen]) -> None:
+    async def _describe(self, tx: Connection, all_seen: Sequence[Seen], now: datetime) -> None:
         """Record on the blobs what was brought and what the headers said."""
         brought = [
             seen for seen in all_seen if seen.object_key is not None and seen.task.source_id is not None
@@ -105,23 +111,25 @@ class Arrivals:
             await blobs.take_fetched(
                 tx,
                 [(s.task.source_id, s.object_key, s.size_bytes, s.sha256, s.filename) for s in brought],
-                self._db.clock.now(),
+                now,
             )
         facts = {
             s.task.source_id: (s.task.source_id, s.type, s.width, s.height, s.frames, _fault(s.failed))
             for s in all_seen
-            if s.task.source_id is not None and (s.type is not None or s.failed is not None)
+            if s.task.source_id is not None and (s.type is not None or _fault(s.failed) is not None)
         }
         if facts:
             await blobs.describe(tx, list(facts.values()))
 
-    async def _look_up(self, all_seen: Sequence[Seen]) -> Sequence[bool | Exception | Later]:
+    async def _look_up(
+        self, arrived: Sequence[tuple[Seen, Failed | None]]
+    ) -> Sequence[bool | Exception | Later]:
         """After a connection lost at COMMIT: what still waits under our lease was not moved."""
+        tasks = [seen.task for seen, _ in arrived]
         async with self._db.reading() as connection:
-            waiting = await store.waiting_under(connection, [(s.task.id, s.task.lease_id) for s in all_seen])
-        lanes = {lane_topic(seen.task.lane) for seen in all_seen}
-        self._db.news.announce(lanes | {topic(seen.task.id) for seen in all_seen})
-        return [LATER if seen.task.id in waiting else True for seen in all_seen]
+            waiting = await store.waiting_under(connection, [(task.id, task.lease_id) for task in tasks])
+        self._db.news.announce({lane_topic(task.lane) for task in tasks} | {topic(task.id) for task in tasks})
+        return [LATER if task.id in waiting else True for task in tasks]
 
 
 def _fault(failed: Failed | None) -> str | None:

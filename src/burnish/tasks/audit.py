@@ -58,6 +58,10 @@ _COUNTS: Final = {
         WHERE t.outputs IS NOT NULL AND NOT EXISTS (SELECT FROM blobs b WHERE b.id = (o ->> 'id')::uuid)
         """,
     ),
+    "undeleted_bytes": (
+        "objects whose time was over long ago: is a worker running?",
+        "SELECT count(*) FROM objects WHERE delete_at < $1::timestamptz - $2::interval",
+    ),
     "unswept_leases": (
         "leases that ran out long ago and were not swept: is a worker running?",
         "SELECT count(*) FROM tasks WHERE leased_until < $1::timestamptz - $2::interval",
@@ -89,9 +93,10 @@ async def audit(db: Database, settings: TaskSettings) -> list[str]:
 
 
 _LANE: Final = """
-SELECT count(*) FILTER (WHERE ready OR status = 'running') AS in_use,
-       count(*) FILTER (WHERE status = 'queued' AND NOT ready) AS parked
-FROM tasks WHERE account_id = $1 AND lane = $2 AND ended_at IS NULL
+SELECT (SELECT count(*) FROM tasks WHERE ready AND lane = $2 AND account_id = $1)
+     + (SELECT count(*) FROM tasks WHERE leased_until IS NOT NULL AND status = 'running' AND lane = $2 AND account_id = $1)
+       AS in_use,
+       (SELECT count(*) FROM tasks WHERE status = 'queued' AND NOT ready AND lane = $2 AND account_id = $1) AS parked
 """
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from burnish.errors import Expired, NotFound
 from burnish.ids import to_wire
-from burnish.storage.group import LATER, Group, Later
+from burnish.storage.group import Group, Later
 from burnish.storage.postgres import LOST, Database, away
 from burnish.tasks import store
 from burnish.tasks.task import FINAL, Task, topic
@@ -22,7 +22,7 @@ class Reads:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._group: Group[UUID, Task | None] = Group(self._read, rows=256, recover=self._again)
+        self._group: Group[UUID, Task | None] = Group(self._read, rows=256)
 
     async def get_task(self, account_id: UUID, environment: str, task_id: UUID, now: datetime) -> Task:
         """The account's task of that id.
@@ -60,9 +60,6 @@ class Reads:
         async with self._db.reading() as connection:
             found = await store.read_tasks(connection, ids)
         return [found.get(task_id) for task_id in ids]
-
-    async def _again(self, ids: Sequence[UUID]) -> Sequence[Task | Exception | Later | None]:
-        return [LATER] * len(ids)
 
 
 async def list_tasks(

@@ -21,7 +21,6 @@ from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-_MESSAGE_LETTERS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +38,8 @@ class Ending:
 
     def row(self) -> tuple[object, ...]:
         records = [record for record, _ in self.outputs]
-        message = self.message[:_MESSAGE_LETTERS] if self.message else None
-        return (
-            self.task.id,
-            self.task.lease_id,
-            self.status,
-            self.reason,
-            message,
-            _ENCODE(records) if records else None,
-        )
+        outputs = _ENCODE(records) if records else None
+        return self.task.id, self.task.lease_id, self.status, self.reason, self.message, outputs
 
 
 class Endings:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from burnish.settings import Tasks as TaskSettings
 from burnish.storage.postgres import Database
 from burnish.tasks import store
 from burnish.tasks.task import Claimed, lane_topic
@@ -20,22 +21,25 @@ async def claim(db: Database, lane: int, rows: int, lease_seconds: int) -> list[
         return await store.claim(connection, lane, rows, db.clock.now(), timedelta(seconds=lease_seconds))
 
 
-async def claim_fetches(db: Database, rows: int, lease_seconds: int) -> list[Claimed]:
-    """At most `rows` waiting tasks whose bytes can be had now."""
+async def claim_fetches(db: Database, rows: int, lease_seconds: int, *, by_url: bool) -> list[Claimed]:
+    """At most `rows` waiting tasks whose bytes can be had now: those given by URL, or uploads that have arrived."""
+    lease = timedelta(seconds=lease_seconds)
     async with db.relaxed() as connection:
-        return await store.claim_fetches(connection, rows, db.clock.now(), timedelta(seconds=lease_seconds))
+        return await store.claim_fetches(connection, rows, db.clock.now(), lease, by_url=by_url)
 
 
 async def renew(
     db: Database, leases: Sequence[tuple[UUID, UUID, str | None, float]], lease_seconds: int
 ) -> set[UUID]:
-    """Hold these (task, lease, stage, progress) for longer; returns the tasks still held, the others are lost."""
+    """Hold these (task, lease, stage, progress) for longer; returns the leases that stand, the others are lost."""
     async with db.relaxed() as connection:
         return await store.renew(connection, leases, db.clock.now() + timedelta(seconds=lease_seconds))
 
 
-async def release(db: Database, claimed: Sequence[Claimed]) -> None:
+async def release(db: Database, claimed: Sequence[Claimed], settings: TaskSettings) -> None:
     """Give these back at once; their next run is not counted as another attempt."""
+    now = db.clock.now()
     async with db.transaction() as tx:
-        await store.release(tx, [(task.id, task.lease_id) for task in claimed])
+        await store.lock_accounts(tx, {task.account_id for task in claimed}, settings, now)
+        await store.release(tx, [(task.id, task.lease_id) for task in claimed], now)
     db.news.announce({FETCH_TOPIC, *(lane_topic(task.lane) for task in claimed)})

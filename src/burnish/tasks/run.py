@@ -17,7 +17,7 @@ import msgspec
 from burnish import log
 from burnish.engines import catalogue
 from burnish.engines.engine import Engines, Job, Output
-from burnish.errors import Failed, NotFound, Refused
+from burnish.errors import Failed, NotFound, Unavailable
 from burnish.ids import new_id
 from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import Database
@@ -33,16 +33,26 @@ Progress = Callable[[str, float], None]  #: told the stage and how much of it is
 
 
 async def run(task: Claimed, *, db: Database, blobs: Blobs, engines: Engines, progress: Progress) -> Ending:
-    """Do the work of one claim, within its deadline."""
+    """Do the work of one claim, within its deadline.
+
+    Raises:
+        Unavailable: the database or the storage is away or full; the task is tried again when its lease runs out.
+    """
     try:
-        async with asyncio.timeout(task.deadline_seconds):
+        async with asyncio.timeout(task.deadline_seconds) as limit:
             return await _run(task, db, blobs, engines, progress)
     except TimeoutError:
+        if not limit.expired():
+            raise
         return Ending(task, "deadline_exceeded", f"The task did not end within {task.deadline_seconds} s.")
     except Failed as failed:
         return Ending(task, failed.reason, failed.message)
-    except Refused as refused:  # storage that is full or away
-        return Ending(task, "internal", refused.message)
+    except Unavailable as error:
+        if task.attempts < task.max_attempts:
+            raise
+        return Ending(
+            task, "internal", f"The result could not be kept, {task.attempts} times: {error.message}"
+        )
 
 
 async def _run(task: Claimed, db: Database, blobs: Blobs, engines: Engines, progress: Progress) -> Ending:

@@ -23,13 +23,17 @@ FROM accounts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
 """
 
 
+def microsecond(now: datetime) -> int:
+    """Virtual time of a lane in which nothing is ready."""
+    return int(now.timestamp() * 1_000_000)
+
+
 class Queues:
     """The locked accounts of one transaction: their queues by account and lane, and each lane's virtual time."""
 
     def __init__(self, rows: Sequence[Any], ceilings: Ceilings, now: datetime) -> None:
-        microsecond = int(now.timestamp() * 1_000_000)
         self.times = [
-            next((r[name] for r in rows if r[name] is not None), microsecond)
+            next((r[name] for r in rows if r[name] is not None), microsecond(now))
             for name in ("light_time", "heavy_time")
         ]
         self.queues: dict[tuple[UUID, int], Queue] = {}
@@ -158,7 +162,8 @@ SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.tag
 """  # noqa: S608
 _CLAIM_FETCHES: Final = f"""
 WITH next AS (
-    SELECT id FROM tasks WHERE fetchable ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT id FROM tasks WHERE fetchable AND (source_url IS NOT NULL) = $3
+    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), t AS (
     UPDATE tasks SET fetchable = false, lease_id = gen_random_uuid(), leased_until = $2, attempts = attempts + 1
     FROM next WHERE tasks.id = next.id RETURNING tasks.*
@@ -174,9 +179,11 @@ async def claim(
     return [Claimed(**row) for row in await connection.fetch(_CLAIM, lane, rows, now, now + lease)]
 
 
-async def claim_fetches(connection: Connection, rows: int, now: datetime, lease: timedelta) -> list[Claimed]:
-    """Waiting tasks whose bytes can be had now, oldest first."""
-    return [Claimed(**row) for row in await connection.fetch(_CLAIM_FETCHES, rows, now + lease)]
+async def claim_fetches(
+    connection: Connection, rows: int, now: datetime, lease: timedelta, *, by_url: bool
+) -> list[Claimed]:
+    """Waiting tasks whose bytes can be had now, oldest first: those to be fetched from URLs, or uploads."""
+    return [Claimed(**row) for row in await connection.fetch(_CLAIM_FETCHES, rows, now + lease, by_url)]
 
 
 # --- while it runs ------------------------------------------------------------------------------------------------
@@ -185,14 +192,24 @@ async def claim_fetches(connection: Connection, rows: int, now: datetime, lease:
 async def renew(
     connection: Connection, leases: Sequence[tuple[UUID, UUID, str | None, float]], leased_until: datetime
 ) -> set[UUID]:
-    """Hold on to these (task, lease, stage, progress); returns the tasks that are still held."""
+    """Hold on to these (task, lease, stage, progress); returns the leases that still stand.
+
+    A task that is being ended at this moment is passed over: waiting for it could be waiting for each other.
+    """
     ids, lease_ids, stages, progress = zip(*leases, strict=True)
     rows = await connection.fetch(
         """
-        UPDATE tasks t SET leased_until = $5, stage = n.stage, progress = greatest(t.progress, n.progress)
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::real[]) AS n (id, lease_id, stage, progress)
-        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until IS NOT NULL
-        RETURNING t.id
+        WITH n AS (
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::real[]) AS n (id, lease_id, stage, progress)
+        ), standing AS (
+            SELECT t.id, n.lease_id, n.stage, n.progress FROM tasks t JOIN n ON t.id = n.id
+            WHERE t.lease_id = n.lease_id AND t.leased_until IS NOT NULL FOR NO KEY UPDATE OF t SKIP LOCKED
+        ), renewed AS (
+            UPDATE tasks t SET leased_until = $5, stage = s.stage, progress = greatest(t.progress, s.progress)
+            FROM standing s WHERE t.id = s.id
+        )
+        SELECT n.lease_id FROM n JOIN tasks t ON t.id = n.id
+        WHERE t.lease_id = n.lease_id AND t.leased_until IS NOT NULL
         """,
         ids,
         lease_ids,
@@ -200,22 +217,28 @@ async def renew(
         progress,
         leased_until,
     )
-    return {row["id"] for row in rows}
+    return {row["lease_id"] for row in rows}
 
 
-async def release(tx: Connection, leases: Sequence[tuple[UUID, UUID]]) -> list[UUID]:
-    """Give these back as they were, for others to claim at once: the worker stops. They cost no attempt."""
+#: A task given back goes to the front of its lane as it is now: with its old tag, virtual time would run backwards.
+_FRONT: Final = "coalesce((SELECT min(r.tag) FROM tasks r WHERE r.ready AND r.lane = t.lane), $3)"
+
+
+async def release(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: datetime) -> list[UUID]:
+    """Give these back, for others to claim at once: the worker stops. They cost no attempt."""
     rows = await tx.fetch(
-        """
+        f"""
         UPDATE tasks t SET status = CASE t.status WHEN 'running' THEN 'queued' ELSE t.status END,
                ready = (t.status = 'running'), fetchable = (t.status = 'waiting'),
+               tag = CASE t.status WHEN 'running' THEN {_FRONT} END,
                lease_id = NULL, leased_until = NULL, attempts = t.attempts - 1, stage = NULL, progress = 0
         FROM unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
         WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until IS NOT NULL
         RETURNING t.id
-        """,
+        """,  # noqa: S608 - our own text
         [task for task, _ in leases],
         [lease for _, lease in leases],
+        microsecond(now),
     )
     return [row["id"] for row in rows]
 
@@ -243,21 +266,6 @@ async def arrive(
         now,
     )
     return {row["id"] for row in moved}
-
-
-async def lock_leased(tx: Connection, ids: Sequence[UUID], leases: Sequence[UUID], status: str) -> set[UUID]:
-    """Lock those of these tasks that are still in `status` under their lease."""
-    rows = await tx.fetch(
-        """
-        SELECT t.id FROM tasks t JOIN unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
-               ON t.id = n.id AND t.lease_id = n.lease_id
-        WHERE t.status = $3 ORDER BY t.id FOR UPDATE OF t
-        """,
-        ids,
-        leases,
-        status,
-    )
-    return {row["id"] for row in rows}
 
 
 _END: Final = """
@@ -291,12 +299,12 @@ async def end(tx: Connection, endings: Sequence[tuple[object, ...]], now: dateti
 
 
 async def ended_under(connection: Connection, leases: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
-    """Which of these (task, lease) have ended under that very lease."""
+    """Which of these (task, lease) have been ended by whoever held that very lease."""
     rows = await connection.fetch(
         """
         SELECT t.id FROM tasks t JOIN unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
                ON t.id = n.id AND t.lease_id = n.lease_id
-        WHERE t.ended_at IS NOT NULL
+        WHERE t.ended_at IS NOT NULL AND t.status <> 'cancelled' AND t.status_reason IS DISTINCT FROM 'worker_lost'
         """,
         [task for task, _ in leases],
         [lease for _, lease in leases],
@@ -370,7 +378,7 @@ async def cancel(tx: Connection, task_id: UUID, now: datetime) -> Any:
 
 
 async def find_lost(connection: Connection, now: datetime, rows: int) -> list[Any]:
-    """Tasks whose lease ran out: (id, lease_id, account_id, status, attempts, max_attempts)."""
+    """Tasks whose lease ran out: (id, lease_id, account_id, lane, status, attempts, max_attempts)."""
     found: list[Any] = await connection.fetch(
         """
         SELECT id, lease_id, account_id, lane, status, attempts, max_attempts FROM tasks
@@ -383,18 +391,20 @@ async def find_lost(connection: Connection, now: datetime, rows: int) -> list[An
 
 
 async def requeue_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: datetime) -> list[Any]:
-    """Let others claim these whose lease ran out. A running one keeps its slot and its tag, so it is soon next."""
+    """Let others claim these whose lease ran out. A running one keeps its slot, and is soon next."""
     found: list[Any] = await tx.fetch(
-        """
+        f"""
         UPDATE tasks t SET status = CASE t.status WHEN 'running' THEN 'queued' ELSE t.status END,
                ready = (t.status = 'running'), fetchable = (t.status = 'waiting'),
+               tag = CASE t.status WHEN 'running' THEN {_FRONT} END,
                lease_id = NULL, leased_until = NULL, stage = NULL, progress = 0
         FROM unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
-        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until < $3
+        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until < $4
         RETURNING t.id, t.lane, t.status
-        """,
+        """,  # noqa: S608 - our own text
         [task for task, _ in leases],
         [lease for _, lease in leases],
+        microsecond(now),
         now,
     )
     return found
@@ -488,7 +498,7 @@ async def list_tasks(
         + """
         WHERE account_id = $1 AND environment = $2 AND ($3::uuid IS NULL OR id < $3)
           AND ($4::text IS NULL OR status = $4) AND ($5::text IS NULL OR model = $5)
-          AND ($6::timestamptz IS NULL OR created_at > $6) AND expires_at > $8
+          AND ($6::timestamptz IS NULL OR created_at > $6) AND (ended_at IS NULL OR expires_at > $8)
         ORDER BY id DESC LIMIT $7
         """,
         account_id,

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from burnish.engines import catalogue
 from burnish.errors import Expired, Invalid, explained
-from burnish.ids import from_wire, new_id
+from burnish.ids import new_id
 from burnish.settings import Tasks as TaskSettings
 from burnish.settings import Uploads as UploadSettings
 from burnish.storage.group import LATER, Group, Later
@@ -95,6 +96,14 @@ class Submissions:
         return await self.group.add(submission)
 
     async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
+        try:
+            return await self._admit_new(submissions)
+        except (
+            asyncpg.UniqueViolationError
+        ):  # an earlier try, which nobody had heard the end of, was admitted
+            return await self._look_up(submissions)
+
+    async def _admit_new(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
         now = self._db.clock.now()
         async with self._db.transaction() as tx:
             accounts = {submission.account_id for submission in submissions}
@@ -139,17 +148,23 @@ class Submissions:
         sources: dict[UUID, Blob],
         now: datetime,
     ) -> None:
+        kept_until = now + _INPUT_KEPT
         fetched = [r for r in rows if r["source_url"] is not None]
         if fetched:
             await blobs.insert_fetched(
                 tx,
                 [
-                    (r["source_id"], r["account_id"], r["environment"], r["id"], r["expires_at"])
+                    (
+                        r["source_id"],
+                        r["account_id"],
+                        r["environment"],
+                        r["id"],
+                        max(r["expires_at"], kept_until),
+                    )
                     for r in fetched
                 ],
                 now,
             )
-        kept_until = now + _INPUT_KEPT
         short = [
             r["source_id"]
             for r in rows
@@ -166,9 +181,14 @@ class Submissions:
         self._db.news.announce(topics)
 
     async def _look_up(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
-        """After a connection lost at COMMIT: those that are there were admitted, the others go into the next group."""
-        async with self._db.reading() as connection:
-            found = await store.read_tasks(connection, [submission.id for submission in submissions])
+        """After a connection lost at COMMIT: those that are there were admitted, the others go into the next group.
+
+        The accounts are locked first: then whoever was still committing has decided.
+        """
+        accounts = {submission.account_id for submission in submissions}
+        async with self._db.transaction() as tx:
+            await store.lock_accounts(tx, accounts, self._tasks, self._db.clock.now())
+            found = await store.read_tasks(tx, [submission.id for submission in submissions])
         topics = [lane_topic(LANES["light"]), lane_topic(LANES["heavy"]), FETCH_TOPIC]
         self._db.news.announce(topics if found else [])
         return [found.get(submission.id, LATER) for submission in submissions]
@@ -245,8 +265,3 @@ def source_of(parameters: msgspec.Struct) -> str | None:
     """What the parameters name as the picture to work on; None for a model that takes none."""
     source: str | None = getattr(parameters, "image", None)
     return source
-
-
-def upload_id(source: str) -> UUID | None:
-    """The blob behind an input that is no URL."""
-    return from_wire("upload", source)

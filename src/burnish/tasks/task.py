@@ -35,9 +35,6 @@ MOVES: Final[dict[str, frozenset[str]]] = {
     CANCELLED: frozenset(),
 }
 
-#: What a running task is doing.
-STAGES: Final = ("fetching", "working", "storing")
-
 LIGHT: Final = 0
 HEAVY: Final = 1
 LANES: Final = {"light": LIGHT, "heavy": HEAVY}

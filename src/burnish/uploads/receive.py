@@ -57,7 +57,7 @@ async def receive(
     arrived = await _arrive(db, settings, upload, kept)
     if arrived is None:
         await _drop(db, blobs, kept)
-        raise _arrived_before()
+        raise _arrived_before() if db.clock.now() < upload.expires_at else _too_late()
     return arrived
 
 
@@ -72,7 +72,7 @@ async def _keep(db: Database, blobs: Blobs, upload: Blob, chunks: AsyncIterator[
     except TooLarge as error:
         raise _size_differs(upload) from error
     except TimeoutError as error:
-        raise Expired("The bytes did not come in time. Make a new upload.", code="file_expired") from error
+        raise _too_late() from error
 
 
 def _difference(upload: Blob, kept: Kept) -> Invalid | None:
@@ -84,7 +84,7 @@ def _difference(upload: Blob, kept: Kept) -> Invalid | None:
 
 
 async def _arrive(db: Database, settings: Uploads, upload: Blob, kept: Kept) -> Blob | None:
-    """The upload takes the object, and the tasks that waited may be fetched. None when others were there first.
+    """The upload takes the object, and the tasks that waited may be fetched. None when others were there first, or the promise is over.
 
     A connection lost at COMMIT leaves open who has the object: then the row decides, or the sweep.
     """
@@ -117,6 +117,10 @@ async def _drop(db: Database, blobs: Blobs, kept: Kept) -> None:
         await blobs.delete([kept.key])
         async with db.transaction() as tx:
             await store.unname_objects(tx, [kept.key])
+
+
+def _too_late() -> Expired:
+    return Expired("The bytes did not come in time. Make a new upload.", code="file_expired")
 
 
 def _arrived_before() -> Conflict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from burnish.storage.postgres import Connection
@@ -205,18 +205,11 @@ async def lock_due_objects(tx: Connection, now: datetime, rows: int) -> list[str
     return [row["key"] for row in found]
 
 
+async def postpone_objects(tx: Connection, keys: Sequence[str], delete_at: datetime) -> None:
+    """Their bytes cannot be deleted now."""
+    await tx.execute("UPDATE objects SET delete_at = $2 WHERE key = ANY($1)", list(keys), delete_at)
+
+
 async def unname_objects(tx: Connection, keys: Sequence[str]) -> None:
     """Their bytes are gone."""
     await tx.execute("DELETE FROM objects WHERE key = ANY($1)", list(keys))
-
-
-async def unnamed_facts(connection: Connection) -> dict[str, Any]:
-    """For the doctor: blobs whose object is not named although they have not expired."""
-    row = await connection.fetchrow(
-        """
-        SELECT count(*) AS blobs_without_object FROM blobs b
-        WHERE b.object_key IS NOT NULL AND b.expires_at > clock_timestamp()
-          AND NOT EXISTS (SELECT FROM objects o WHERE o.key = b.object_key)
-        """
-    )
-    return dict(row)

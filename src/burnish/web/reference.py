@@ -205,10 +205,15 @@ def _type(schema: Schema) -> str:
         return " | ".join(f"<code>{escape(json.dumps(value))}</code>" for value in values)
     kind = schema.get("type", "any JSON")
     if kind == "array":
-        return f"list of {_type(schema['items'])}"
+        return f"list of {_grouped(schema['items'])}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
-        return f"<span class='type'>object of</span> {_type(schema['additionalProperties'])}"
+        return f"<span class='type'>object of</span> {_grouped(schema['additionalProperties'])}"
     return f'<span class="type">{escape(schema.get("format") or kind)}{_bounds(schema)}</span>'
+
+
+def _grouped(schema: Schema) -> str:
+    """Several types in brackets, so that what follows is not taken for one of them."""
+    return f"({_type(schema)})" if len(schema.get("anyOf", ())) > 1 else _type(schema)
 
 
 def _bounds(schema: Schema) -> str:

@@ -51,8 +51,8 @@ class Stream:
 
     async def send(self, request: Request, send: Send) -> None:
         length = (b"content-length", b"%d" % self.size_bytes)
-        await send(_start(self.status, request, (*self.headers, length)))
         try:
+            await send(_start(self.status, request, (*self.headers, length)))
             if request.scope["method"] != "HEAD":
                 await request.while_there(self._pump(send))
         finally:

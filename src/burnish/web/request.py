@@ -15,6 +15,7 @@ from burnish.ids import new_id, to_wire
 from burnish.metrics import Metrics
 from burnish.resources import Resources
 from burnish.uploads.sign import Links
+from burnish.web.once import Once
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class Site:
         self.public_url = resources.settings.public_url
         self.links = Links(resources.secret_keys, self.public_url)
         self.metrics = Metrics()
+        self.once = Once()
         self._stopping = asyncio.Event()
 
     @property
@@ -46,7 +48,7 @@ class HungUp(Exception):
     """The client is gone; there is nobody to answer."""
 
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 
 class Request:

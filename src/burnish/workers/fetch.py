@@ -8,7 +8,7 @@ import tempfile
 from typing import BinaryIO, Final
 
 from burnish.engines.engine import Engines
-from burnish.errors import Failed, Refused
+from burnish.errors import Failed
 from burnish.resources import Resources
 from burnish.tasks.arrive import Seen
 from burnish.tasks.run import chunks_of, copy_source
@@ -20,7 +20,11 @@ _PROBE_SECONDS: Final = 30.0
 
 
 async def fetch(resources: Resources, engines: Engines, task: Claimed) -> Seen:
-    """What there is to work on, or why there is nothing."""
+    """What there is to work on, or why there is nothing; at most as long as the task's run may take.
+
+    Raises:
+        Unavailable, and what `LOST` names: ours to mend; the task waits for another try.
+    """
     assert task.source_id is not None
     async with resources.db.reading() as connection:
         blob = (await blob_store.read_blobs(connection, [task.source_id])).get(task.source_id)
@@ -31,11 +35,15 @@ async def fetch(resources: Resources, engines: Engines, task: Claimed) -> Seen:
             if blob is not None and blob.object_key is not None:
                 await copy_source(resources.blobs, blob.object_key, file)
                 return await _probed(Seen(task), engines, file)
-            return await _fetched(resources, engines, task, file)
+            async with asyncio.timeout(task.deadline_seconds) as limit:
+                return await _fetched(resources, engines, task, file)
     except Failed as failed:
         return Seen(task, failed=failed)
-    except Refused as refused:  # storage that is full or away
-        return Seen(task, failed=Failed("internal", refused.message))
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"The file did not come whole within {task.deadline_seconds} s. Upload it instead."
+        return Seen(task, failed=Failed("input_timeout", message))
 
 
 async def _fetched(resources: Resources, engines: Engines, task: Claimed, file: BinaryIO) -> Seen:

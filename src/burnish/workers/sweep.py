@@ -1,37 +1,27 @@
 """What time undoes: lost leases, uploads that never came, ceilings that were raised, bytes whose end has come.
 
-A short list of steps, run by every worker every few seconds; each takes a bounded batch, and two workers at the
-same step do no harm.
+A short list of steps, each run by every worker every few seconds, so that one that fails stops none of the others;
+each takes a bounded batch, and two workers at the same step do no harm.
 """
 
 from datetime import timedelta
 from typing import Final
 
 from burnish import log
+from burnish.errors import Unavailable
 from burnish.resources import Resources
 from burnish.tasks import store as tasks
 from burnish.tasks.promote import free_slots, promote
 from burnish.tasks.task import FAILED, lane_topic, topic
 from burnish.uploads import store as blobs
 from burnish.uploads.receive import FETCH_TOPIC
+from burnish.workers import store as workers
 
 _log = log.get("sweep")
 _BATCH: Final = 200
 _WRITE_SECONDS: Final = 3_600  #: no write takes longer
+_DELETED_AGAIN: Final = timedelta(minutes=10)
 _WORKER_FORGOTTEN: Final = timedelta(days=1)
-
-
-async def sweep(resources: Resources) -> None:
-    """Every step once."""
-    for step in (
-        _lost_leases,
-        _late_uploads,
-        _raised_ceilings,
-        _expired_objects,
-        _killed_writes,
-        _tombstones,
-    ):
-        await step(resources)
 
 
 async def _lost_leases(resources: Resources) -> None:
@@ -92,8 +82,13 @@ async def _expired_objects(resources: Resources) -> None:
     while True:
         async with resources.db.transaction() as tx:
             keys = await blobs.lock_due_objects(tx, resources.clock.now(), _BATCH)
-            await resources.blobs.delete(keys)
-            await blobs.unname_objects(tx, keys)
+            try:
+                await resources.blobs.delete(keys)
+            except Unavailable as error:  # they stand back, so that one that cannot go holds up no other
+                _log.error("objects_not_deleted", objects=len(keys), error=error.message)
+                await blobs.postpone_objects(tx, keys, resources.clock.now() + _DELETED_AGAIN)
+            else:
+                await blobs.unname_objects(tx, keys)
         if len(keys) < _BATCH:
             return
 
@@ -109,4 +104,8 @@ async def _tombstones(resources: Resources) -> None:
     async with resources.db.transaction() as tx:
         await tasks.forget(tx, before, _BATCH)
         await blobs.forget_blobs(tx, before, _BATCH)
-        await tx.execute("DELETE FROM workers WHERE seen_at < $1", resources.clock.now() - _WORKER_FORGOTTEN)
+        await workers.forget(tx, resources.clock.now() - _WORKER_FORGOTTEN)
+
+
+#: What a worker runs, again and again.
+STEPS: Final = (_lost_leases, _late_uploads, _raised_ceilings, _expired_objects, _killed_writes, _tombstones)

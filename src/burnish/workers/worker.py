@@ -8,29 +8,34 @@ is stopped.
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from burnish import log
 from burnish.engines.engine import Engines
 from burnish.errors import Failed, Unavailable
 from burnish.ids import new_id
 from burnish.resources import Resources
+from burnish.storage.postgres import LOST
 from burnish.tasks import lease
 from burnish.tasks.arrive import Seen
 from burnish.tasks.finish import Ending
 from burnish.tasks.run import run
 from burnish.tasks.task import HEAVY, LIGHT, Claimed, lane_topic, topic
 from burnish.uploads.receive import FETCH_TOPIC
+from burnish.workers import store
 from burnish.workers.fetch import fetch
-from burnish.workers.sweep import sweep
+from burnish.workers.sweep import STEPS
 
 _log = log.get("worker")
 _UPKEEP_SECONDS: Final = 0.5
 _PRESENCE_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 1.0
 _OUR_FAULT: Final = "Something failed on our side; nothing was charged. The log of the worker says what."
 
 
@@ -55,17 +60,35 @@ class Worker:
         self._resources = resources
         self._engines = engines
         self._settings = resources.settings
-        self._held: dict[Any, _Held] = {}
+        self._held: dict[UUID, _Held] = {}
         self._upkeep_now = asyncio.Event()
+        self._renewed = 0.0
+        self._stopping = False
+        self._wakes: list[asyncio.Event] = []
         self._id = new_id()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then give back what is held, so that others have it at once."""
         workers = self._settings.workers
-        seconds = self._settings.tasks.lease_seconds
-        db = self._resources.db
         await self._show_presence()
-        loops = [
+        lanes = [asyncio.create_task(lane) for lane in self._lanes()]
+        upkeep = [
+            asyncio.create_task(self._forever(self._upkeep, 0)),
+            asyncio.create_task(self._forever(self._show_presence, _PRESENCE_SECONDS)),
+            *(asyncio.create_task(self._forever(self._swept(step), workers.sweep_seconds)) for step in STEPS),
+        ]
+        stopped = asyncio.create_task(stop.wait())
+        _log.info("worker_started", pid=os.getpid(), light=workers.light, heavy=workers.heavy)
+        try:
+            # A lane that ended by itself has met a fault of ours: the process ends too, and is started again.
+            await asyncio.wait([stopped, *lanes, *upkeep], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._stop([stopped, *upkeep], lanes)
+
+    def _lanes(self) -> list[Coroutine[Any, Any, None]]:
+        workers, db = self._settings.workers, self._resources.db
+        seconds = self._settings.tasks.lease_seconds
+        return [
             self._lane(
                 lane_topic(LIGHT),
                 workers.light,
@@ -78,20 +101,20 @@ class Worker:
                 lambda rows: lease.claim(db, HEAVY, rows, seconds),
                 self._run,
             ),
+            # Apart, so that slow addresses never keep an upload that is here from being looked at.
             self._lane(
-                FETCH_TOPIC, workers.fetches, lambda rows: lease.claim_fetches(db, rows, seconds), self._fetch
+                FETCH_TOPIC,
+                workers.fetches,
+                lambda rows: lease.claim_fetches(db, rows, seconds, by_url=False),
+                self._fetch,
             ),
-            self._forever(self._upkeep),
-            self._forever(self._sweep),
-            self._forever(self._presence),
+            self._lane(
+                FETCH_TOPIC,
+                workers.fetches,
+                lambda rows: lease.claim_fetches(db, rows, seconds, by_url=True),
+                self._fetch,
+            ),
         ]
-        running = [asyncio.create_task(loop) for loop in loops]
-        _log.info("worker_started", pid=os.getpid(), light=workers.light, heavy=workers.heavy)
-        await stop.wait()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await self._give_back()
 
     # --- claiming -------------------------------------------------------------------------------------------------
 
@@ -102,8 +125,9 @@ class Worker:
         claim: Callable[[int], Coroutine[Any, Any, list[Claimed]]],
         work: Callable[[_Held], Coroutine[Any, Any, None]],
     ) -> None:
-        """Claim whenever there is room and there may be work."""
+        """Claim whenever there is room and there may be work. Ends by itself when the worker stops, never in a claim."""
         wake = asyncio.Event()
+        self._wakes.append(wake)
         mine: set[asyncio.Task[None]] = set()
 
         def done(task: asyncio.Task[None]) -> None:
@@ -111,7 +135,7 @@ class Worker:
             wake.set()
 
         with self._resources.db.news.subscribed(told_by, wake.set):
-            while True:
+            while not self._stopping:
                 wake.clear()
                 room = capacity - len(mine)
                 claimed = await self._claim(claim, room) if room > 0 else []
@@ -119,7 +143,7 @@ class Worker:
                     started = self._start(task, work)
                     mine.add(started)
                     started.add_done_callback(done)
-                if len(claimed) < room or room <= 0:
+                if (len(claimed) < room or room <= 0) and not self._stopping:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(wake.wait(), self._settings.workers.poll_seconds)
 
@@ -161,6 +185,8 @@ class Worker:
             ending = await run(
                 held.task, db=resources.db, blobs=resources.blobs, engines=self._engines, progress=held.report
             )
+        except (Unavailable, *LOST):
+            raise
         except Exception:  # one of the three loops: a fault of ours fails one task
             _log.exception("run_failed", task=str(held.task.id))
             ending = Ending(held.task, "internal", _OUR_FAULT)
@@ -179,6 +205,8 @@ class Worker:
     async def _fetch(self, held: _Held) -> None:
         try:
             seen = await fetch(self._resources, self._engines, held.task)
+        except (Unavailable, *LOST):
+            raise
         except Exception:  # as above
             _log.exception("fetch_failed", task=str(held.task.id))
             seen = Seen(held.task, failed=Failed("internal", _OUR_FAULT))
@@ -188,67 +216,80 @@ class Worker:
 
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
-    async def _forever(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _forever(self, step: Callable[[], Coroutine[Any, Any, None]], pause_seconds: float) -> None:
         while True:
             try:
                 await step()
             except Exception as error:  # one of the three loops
                 _log.warning("upkeep_failed", step=step.__name__, error=str(error) or type(error).__name__)
                 await asyncio.sleep(_UPKEEP_SECONDS)
+            await asyncio.sleep(pause_seconds)
 
     async def _upkeep(self) -> None:
         """Progress when it changed, leases at a third of their time, both at once when something was announced."""
-        third = self._settings.tasks.lease_seconds / 3
-        renewed = asyncio.get_running_loop().time()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._upkeep_now.wait(), _UPKEEP_SECONDS)
-            everything = self._upkeep_now.is_set() or asyncio.get_running_loop().time() - renewed >= third
-            self._upkeep_now.clear()
-            if everything:
-                renewed = asyncio.get_running_loop().time()
-            held = [h for h in self._held.values() if everything or h.written != (h.stage, h.progress)]
-            if held:
-                await self._renew(held)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._upkeep_now.wait(), _UPKEEP_SECONDS)
+        now = asyncio.get_running_loop().time()
+        everything = (
+            self._upkeep_now.is_set() or now - self._renewed >= self._settings.tasks.lease_seconds / 3
+        )
+        self._upkeep_now.clear()
+        held = [h for h in self._held.values() if everything or h.written != (h.stage, h.progress)]
+        if held:
+            await self._renew(held)
+        if everything:
+            self._renewed = now
 
     async def _renew(self, held: list[_Held]) -> None:
         said = [(h, h.stage, h.progress) for h in held]
         leases = [(h.task.id, h.task.lease_id, stage, progress) for h, stage, progress in said]
-        ours = await lease.renew(self._resources.db, leases, self._settings.tasks.lease_seconds)
+        standing = await lease.renew(self._resources.db, leases, self._settings.tasks.lease_seconds)
         for h, stage, progress in said:
             h.written = (stage, progress)
-            if h.task.id not in ours and h.task.lease_id in self._held:
+            if h.task.lease_id not in standing and h.task.lease_id in self._held:
                 _log.info("run_stopped", task=str(h.task.id), why="cancelled, or claimed by another worker")
                 h.work.cancel()
 
-    async def _sweep(self) -> None:
-        await sweep(self._resources)
-        await asyncio.sleep(self._settings.workers.sweep_seconds)
+    def _swept(
+        self, step: Callable[[Resources], Coroutine[Any, Any, None]]
+    ) -> Callable[[], Coroutine[Any, Any, None]]:
+        @functools.wraps(step)
+        async def swept() -> None:
+            await step(self._resources)
 
-    async def _presence(self) -> None:
-        await asyncio.sleep(_PRESENCE_SECONDS)
-        await self._show_presence()
+        return swept
 
     async def _show_presence(self) -> None:
         async with self._resources.db.relaxed() as connection:
-            await connection.execute(
-                "INSERT INTO workers (id, host, pid, seen_at) VALUES ($1, $2, $3, $4) "
-                "ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
-                self._id,
-                socket.gethostname(),
-                os.getpid(),
-                self._resources.clock.now(),
-            )
+            now = self._resources.clock.now()
+            await store.show(connection, self._id, socket.gethostname(), os.getpid(), now)
 
     # --- stopping -------------------------------------------------------------------------------------------------
 
-    async def _give_back(self) -> None:
+    async def _stop(self, upkeep: list[asyncio.Task[Any]], lanes: list[asyncio.Task[None]]) -> None:
+        """End the loops; a claim under way is awaited, for what it got must be given back too."""
+        self._stopping = True
+        for wake in self._wakes:
+            wake.set()
+        for task in upkeep:
+            task.cancel()
+        await asyncio.gather(*upkeep, return_exceptions=True)
+        _, late = await asyncio.wait(lanes, timeout=_STOP_SECONDS)
+        for task in late:
+            task.cancel()
         held = list(self._held.values())
         for h in held:
             h.work.cancel()
         await asyncio.gather(*(h.work for h in held), return_exceptions=True)
-        if held:
-            await lease.release(self._resources.db, [h.task for h in held])
-        async with self._resources.db.relaxed() as connection:
-            await connection.execute("DELETE FROM workers WHERE id = $1", self._id)
+        try:
+            await self._leave([h.task for h in held])
+        except (*LOST, TimeoutError) as error:
+            _log.warning("not_given_back", tasks=len(held), error=str(error) or type(error).__name__)
         _log.info("worker_stopped", given_back=len(held))
+
+    async def _leave(self, held: list[Claimed]) -> None:
+        async with asyncio.timeout(_STOP_SECONDS):
+            if held:
+                await lease.release(self._resources.db, held, self._settings.tasks)
+            async with self._resources.db.relaxed() as connection:
+                await store.hide(connection, self._id)

@@ -1,6 +1,7 @@
 """The native API's routes: each reads downwards from the caller to the reply. `OPERATIONS` is the table of them all."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -8,7 +9,7 @@ from uuid import UUID
 
 from burnish.dialects.native import examples, wire
 from burnish.engines import catalogue
-from burnish.errors import Invalid, NotFound
+from burnish.errors import Invalid, NotFound, Unavailable
 from burnish.ids import from_wire
 from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
@@ -24,7 +25,8 @@ from burnish.web.operation import Operation
 from burnish.web.replies import Headers, Reply, Stream, json
 from burnish.web.request import Request
 
-_WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
+#: A quoted value of a preference; what it holds counts only where it is a number.
+_QUOTED: Final = re.compile(r'"(\d*)[^"]*"', re.ASCII)
 #: When to look again at a task that has not ended, in seconds.
 _AGAIN: Final = (b"retry-after", b"1")
 
@@ -36,13 +38,16 @@ async def create(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     asked = await bodies.read_json(request, wire.TASK_REQUEST)
     task = await request.resources.submissions.submit(wire.submission(request, key, asked))
+    headers = []
     if seconds := _preferred_wait(request):
-        task = await _ended(request, task, seconds)
+        headers.append((b"preference-applied", b"wait=%d" % seconds))
+        with suppress(Unavailable):  # it is admitted, whether or not it can be read just now
+            task = await _ended(request, task, seconds)
     reply = wire.task_reply(task, request.site.links, request.site.public_url)
-    place = (b"location", reply.urls.self.encode())
+    headers.append((b"location", reply.urls.self.encode()))
     if task.status in FINAL:
-        return json(reply, headers=[place])
-    return json(reply, status=202, headers=[place, _AGAIN])
+        return json(reply, headers=headers)
+    return json(reply, status=202, headers=[*headers, _AGAIN])
 
 
 async def get(request: Request) -> Reply:
@@ -102,10 +107,17 @@ async def _ended(request: Request, task: Task, seconds: int) -> Task:
 
 
 def _preferred_wait(request: Request) -> int:
-    """Seconds of `Prefer: wait=n` (RFC 7240)."""
-    preferences = request.header(b"prefer")
-    found = _WAIT.search(preferences) if preferences else None
-    return int(found[1]) if found else 0
+    """Seconds of `Prefer: wait=n` (RFC 7240), at most what this service waits; 0 where it is not asked to."""
+    given = b",".join(value for name, value in request.scope["headers"] if name == b"prefer").decode(
+        "latin-1"
+    )
+    for preference in _QUOTED.sub(r"\1", given).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            digits = value.strip()
+            seconds = int(digits.lstrip("0")[:6] or 0) if digits.isdecimal() else 0
+            return min(seconds, request.resources.settings.http.wait_seconds)
+    return 0
 
 
 def _task_reply(request: Request, task: Task) -> Reply:
@@ -230,7 +242,11 @@ OPERATIONS: Final = (
         reads=wire.TaskRequest,
         answers={202: wire.TaskReply, 200: wire.TaskReply},
         meanings={202: "It is admitted.", 200: "It was waited for, and has ended."},
-        headers={"Location": "The task's own URL.", "Retry-After": "When to look again, in seconds."},
+        headers={
+            "Location": "The task's own URL.",
+            "Retry-After": "When to look again, in seconds.",
+            "Preference-Applied": "How long it was waited for at most, as `wait=n`, where that was asked for.",
+        },
         refuses=(
             "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
             "missing_field", "unknown_model", "upload_not_found", "upload_expired", "bad_link", "link_expired",

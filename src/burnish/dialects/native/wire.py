@@ -3,6 +3,7 @@
 The types here are the documentation's source too: their names, bounds and descriptions stand in `/openapi.json`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
@@ -25,8 +26,19 @@ from burnish.web.request import Request
 T = TypeVar("T")
 
 Scalar = str | int | float | bool | None
+#: The same, where a client gives it.
+Scrap = (
+    Annotated[str, Meta(max_length=500)]
+    | Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+    | float
+    | bool
+    | None
+)
 Moment = Annotated[datetime, Meta(tz=True)]
 _ENCODE: Final = msgspec.json.Encoder().encode
+_METADATA_BYTES: Final = 8192
+#: Python's `$` lets a newline follow, JSON Schema's does not; this one means the end in both.
+_END: Final = r"$(?!\n)"
 
 
 def _says(description: str, **bounds: Any) -> Meta:
@@ -56,9 +68,9 @@ class TaskRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ]
     metadata: (
         Annotated[
-            dict[Annotated[str, Meta(max_length=64)], Scalar],
-            _says("Whatever you want to find again in the task: at most 50 names with text, numbers, booleans or null.",
-                  max_length=50),
+            dict[Annotated[str, Meta(max_length=64)], Scrap],
+            _says("Whatever you want to find again in the task: at most 50 names (64 characters) with text (500 "
+                  "characters), numbers (64 bits), booleans or null, 8192 bytes of JSON in all.", max_length=50),
         ]
         | None
     ) = None  # fmt: skip
@@ -104,12 +116,12 @@ class UploadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str,
         _says(
             "Its media type; the PUT must carry the same.",
-            pattern=r"^[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}$",
+            pattern=r"^[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}" + _END,
         ),
     ]
     size_bytes: Annotated[int, _says("Its exact size.", ge=1, le=1 << 62)]
     sha256: (
-        Annotated[str, _says("Its SHA-256 in hexadecimal, to be checked.", pattern="^[0-9a-fA-F]{64}$")]
+        Annotated[str, _says("Its SHA-256 in hexadecimal, to be checked.", pattern="^[0-9a-fA-F]{64}" + _END)]
         | None
     ) = None
 
@@ -287,13 +299,24 @@ def submission(request: Request, key: Key, asked: TaskRequest) -> Submission:
         model=model,
         parameters=parameters,
         input=input_,
-        metadata=_ENCODE(asked.metadata) if asked.metadata is not None else None,
+        metadata=_kept(asked.metadata) if asked.metadata is not None else None,
         source=source,
         max_attempts=settings.tasks.max_attempts,
         deadline_seconds=_within("deadline_seconds", asked.deadline_seconds, longest)
         or min(model.deadline_seconds, longest),
         retention_seconds=_within("retention_seconds", asked.retention_seconds, kept) or kept,
     )
+
+
+def _kept(metadata: Mapping[str, Scalar]) -> bytes:
+    encoded = _ENCODE(metadata)
+    if len(encoded) > _METADATA_BYTES:
+        raise Invalid(
+            f"All of it may be {_METADATA_BYTES} bytes of JSON at most; this is {len(encoded)}.",
+            param="metadata",
+            details={"max_bytes": _METADATA_BYTES},
+        )
+    return encoded
 
 
 def _within(name: str, seconds: int | None, longest: int) -> int | None:

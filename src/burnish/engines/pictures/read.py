@@ -36,8 +36,8 @@ from burnish.errors import Failed
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own way takes 16-bit planes for bytes
 
-#: Address space for decoding, in bytes a pixel: Pillow's picture, a turned or converted copy, and the rows on their way.
-BYTES_PER_PIXEL: Final = 20
+#: Address space for decoding, in bytes a pixel: 16-bit colour with transparency needs the most.
+BYTES_PER_PIXEL: Final = 48
 
 #: Words of decoders for what they understand and cannot read.
 _NOT_READ: Final = ("unknown pixel mode", "unsupported", "unknown data organization", "cannot handle")
@@ -45,6 +45,8 @@ _NOT_READ: Final = ("unknown pixel mode", "unsupported", "unknown data organizat
 #: What decoders import when they first need it, which in a child would be too late.
 _IMPORTED_EARLY: Final = (copy, ImageColor, ImagePalette, MpoImagePlugin, WebPImagePlugin)
 
+#: Alpha to a mask of what shows at all.
+_SEEN: Final = [0, *[255] * 255]
 _ROWS_AT_ONCE: Final = 128
 _TRANSPOSES: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -235,24 +237,28 @@ def _from_cmyk(image: Image.Image, kept: Metadata, notes: dict[str, str]) -> tup
 
 
 def _bleed(image: Image.Image) -> Image.Image:
-    """Give wholly transparent pixels the colour of what is near them, so that no hidden colour leaks into an edge.
-
-    A pyramid: each level is half the one before it, weighted by alpha; colours come back down where there are none.
-    """
+    """Give wholly transparent pixels the colour of what is near them, so that no hidden colour leaks into an edge."""
     if "A" not in image.mode or image.getchannel("A").getextrema()[0]:
         return image
-    levels = [image.convert("RGBA").convert("RGBa")]
+    alpha, filled = image.getchannel("A"), _spread(image)
+    filled.paste(image.convert(filled.mode), mask=alpha.point(_SEEN))
+    filled.putalpha(alpha)
+    return filled
+
+
+def _spread(image: Image.Image) -> Image.Image:
+    """The colours of a transparent picture, flown into where it shows none; without alpha.
+
+    A pyramid: each level is half the one before, weighted by alpha, and what shows nothing is filled from the next.
+    """
+    levels = [image.convert("RGBA").convert("RGBa").reduce(2)]
     while max(levels[-1].size) > 1:
         levels.append(levels[-1].reduce(2))
     filled = levels.pop().convert("RGBA").convert("RGB")
     for level in reversed(levels):
-        shown = level.getchannel(3).point([0, *[255] * 255])
-        spread = filled.resize(level.size, Image.Resampling.BILINEAR)
-        filled = Image.composite(level.convert("RGBA").convert("RGB"), spread, shown)
-    shown = image.getchannel("A").point([0, *[255] * 255])
-    bands = filled.convert("L").split() if image.mode == "LA" else filled.split()
-    kept = [Image.composite(own, far, shown) for own, far in zip(image.split()[:-1], bands, strict=True)]
-    return Image.merge(image.mode, [*kept, image.getchannel("A")])
+        filled = filled.resize(level.size, Image.Resampling.BILINEAR)
+        filled.paste(level.convert("RGBA").convert("RGB"), mask=level.getchannel(3).point(_SEEN))
+    return filled.resize(image.size, Image.Resampling.BILINEAR).convert("L" if image.mode == "LA" else "RGB")
 
 
 def _gray16(
@@ -312,17 +318,20 @@ def _colour16(
 
 def _bled16(rows: Iterator[bytes], size: tuple[int, int], channels: int) -> Iterator[bytes]:
     """`_bleed` for 16 bits: what is wholly transparent takes the colour that the 8-bit picture would have there."""
-    values: NDArray[np.uint16] = (
-        np.frombuffer(b"".join(rows), "<u2").reshape(size[1], size[0], channels).copy()
-    )
+    values: NDArray[np.uint16] = np.empty((size[1], size[0], channels), "<u2")
+    top = 0
+    for row in rows:
+        part = np.frombuffer(row, "<u2").reshape(-1, size[0], channels)
+        values[top : top + len(part)] = part
+        top += len(part)
     hidden = values[..., -1] == 0
     if hidden.any():
-        mode = "LA" if channels == 2 else "RGBA"
-        alpha = np.where(hidden, 0, np.maximum(values[..., -1:].max(axis=-1) >> 8, 1))
-        eight = np.concatenate([values[..., :-1] >> 8, alpha[..., None]], axis=-1).astype(np.uint8)
-        spread = np.asarray(_bleed(Image.fromarray(eight, mode)))
-        values[hidden, :-1] = spread[hidden, :-1].astype(np.uint16) * 257
-    yield values.tobytes()
+        eight = np.right_shift(values, 8).astype(np.uint8)
+        eight[..., -1] = np.where(hidden, 0, 255)
+        spread = np.asarray(_spread(Image.fromarray(eight))).reshape(*hidden.shape, -1)
+        values[hidden, :-1] = spread[hidden].astype(np.uint16) * 257
+    for part in values:
+        yield part.tobytes()
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:

@@ -37,15 +37,6 @@ _NAMED: Final = (
 )
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 
-EXTENSIONS: Final = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/tiff": "tiff",
-    "image/webp": "webp",
-}
-
 
 def sniff(head: bytes) -> tuple[str, str]:
     """Pillow's format and the type of a file that begins with `head` (64 bytes or all there are).

@@ -16,9 +16,6 @@ from burnish.engines.pictures.strips import write_png, write_tiff
 from burnish.engines.wire import Encode, Metadata, Picture
 from burnish.errors import Failed
 
-#: Address space for encoding, in bytes a pixel, beside the raw pixels themselves: Pillow's picture and a converted one.
-BYTES_PER_PIXEL: Final = 12
-
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 #: Above this quality colour is kept at full resolution; below, halving it is not seen in an enlarged picture.
 _FULL_COLOUR_QUALITY: Final = 92

@@ -164,6 +164,8 @@ class Upscaler:
                 "INFERENCE_PRECISION_HINT": self._precision if variant.bits == 8 else "f32",
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": self._threads,
+                # Other workers, the API and the database want these cores too; nothing is lost without pinning.
+                "ENABLE_CPU_PINNING": False,
             },
         )
 

@@ -112,7 +112,7 @@ CREATE TABLE tasks (
 );
 CREATE INDEX tasks_to_claim ON tasks (lane, tag) WHERE ready;
 CREATE INDEX tasks_parked ON tasks (account_id, lane, priority DESC, id) WHERE status = 'queued' AND NOT ready;
-CREATE INDEX tasks_to_fetch ON tasks (id) WHERE fetchable;
+CREATE INDEX tasks_to_fetch ON tasks ((source_url IS NOT NULL), id) WHERE fetchable;
 CREATE INDEX tasks_waiting ON tasks (waits_until) WHERE status = 'waiting';
 CREATE INDEX tasks_waiting_for ON tasks (source_id) WHERE status = 'waiting';
 CREATE INDEX tasks_leased ON tasks (leased_until) WHERE leased_until IS NOT NULL;

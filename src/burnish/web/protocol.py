@@ -1,0 +1,99 @@
+"""HTTP's first lines, bounded: how large a request's head may be, and how long it may take to come.
+
+Uvicorn's own protocol with httptools takes heads of any size, and waits for them for ever, before anybody has said
+who is calling. `burnish serve` hands this one to uvicorn in its place.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_BYTES: Final = 65_536
+_HEADERS: Final = 100
+
+
+class HeadTooLarge(Exception):
+    """Ends the parsing; the client is told 400."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Refuses a head above 64 KiB or 100 headers; cuts a connection whose head is not there after `head_seconds`."""
+
+    head_seconds = 20.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._bytes = 0
+        self._gathered = 0
+        self._in_head = self._in_body = False
+        self._began = False  #: in the chunk that is being parsed
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_no_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._began = False
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_head and not self._began:
+            # httptools gathers a header until it is whole; this is what has come of it.
+            self._gathered += len(data)
+            if self._gathered > _BYTES:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+        if not self._in_body and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()  # also when only empty lines came, which had stopped uvicorn's own clock
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._bytes = self._gathered = 0
+        self._in_head = self._began = True
+        self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)  # the colon, a blank and the line's end
+        if len(self.headers) > _HEADERS:
+            raise HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._in_body = False, True
+        self._expect_no_head()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > _BYTES:
+            raise HeadTooLarge
+
+    def _expect_head(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def _expect_no_head(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _head_is_late(self) -> None:
+        self._timer = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._expect_head()  # the request before is still being answered, and its sender may not be read from
+        elif not self.transport.is_closing():
+            self.transport.close()
