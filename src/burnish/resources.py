@@ -93,7 +93,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             blobs=blobs,
             outbound=outbound,
             authenticator=authenticator,
-            submissions=Submissions(db, settings.tasks, settings.uploads),
+            submissions=Submissions(db, settings.tasks),
             reads=Reads(db),
             arrivals=Arrivals(db, settings.tasks),
             endings=Endings(db, settings.tasks),

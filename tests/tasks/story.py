@@ -74,7 +74,7 @@ def tell(db: Database, settings: Settings) -> Story:
     return Story(
         db,
         settings,
-        Submissions(db, settings.tasks, settings.uploads),
+        Submissions(db, settings.tasks),
         Arrivals(db, settings.tasks),
         Endings(db, settings.tasks),
         Reads(db),

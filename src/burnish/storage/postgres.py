@@ -1,7 +1,8 @@
 """PostgreSQL: connections, transactions, the database's time, and news between processes.
 
-Opened once a process by `resources`. Two pools: `durable`, whose commits are on disk before they return, and
-`relaxed` (`synchronous_commit=off`), for what a crash may undo without harm: claims, renewals, progress.
+Opened once a process by `resources`. Three pools: `durable`, whose commits are on disk before they return; `brief`,
+the same with little patience for locks; and `relaxed` (`synchronous_commit=off`), for what a crash may undo without
+harm: claims, renewals, progress.
 
 News are topics, short words that say "read again" (`t:<task id>`, `lane:0`). They are announced after the
 commit they tell of, gathered, one NOTIFY in flight a process, over a connection of their own: inside the
@@ -27,6 +28,7 @@ _log = log.get("postgres")
 
 _CHANNEL: Final = "burnish"
 _TIME_SECONDS: Final = 1.0
+_BRIEF: Final = "25ms"  #: several endings of another process fit in, and no caller feels it
 _ANSWER_SECONDS: Final = 10  #: a server that has not answered by then is away
 _PAYLOAD_BYTES: Final = 7900  #: PostgreSQL takes less than 8000
 #: What asyncpg raises when the server is away, stopping, starting, full or cut the connection.
@@ -48,8 +50,11 @@ LOST: Final = (
 class Database:
     """One process's way to the database; see the module. `clock` is corrected by every batch."""
 
-    def __init__(self, durable: asyncpg.Pool, relaxed: asyncpg.Pool, news: "News", clock: Clock) -> None:
+    def __init__(
+        self, durable: asyncpg.Pool, brief: asyncpg.Pool, relaxed: asyncpg.Pool, news: "News", clock: Clock
+    ) -> None:
         self._durable = durable
+        self._brief = brief
         self._relaxed = relaxed
         self.news = news
         self.clock = clock
@@ -89,6 +94,12 @@ class Database:
             yield connection
 
     @contextlib.asynccontextmanager
+    async def brief_transaction(self) -> AsyncIterator[Connection]:
+        """The same, but it waits for no lock longer than `_BRIEF`: then asyncpg.LockNotAvailableError."""
+        async with self._brief.acquire() as connection, connection.transaction():
+            yield connection
+
+    @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """A connection for single statements that change nothing."""
         async with self._durable.acquire() as connection:
@@ -105,7 +116,7 @@ class Database:
             self._timekeeper.cancel()
             await asyncio.gather(self._timekeeper, return_exceptions=True)
         await self.news.close()
-        for pool in (self._durable, self._relaxed):
+        for pool in (self._durable, self._brief, self._relaxed):
             try:
                 await asyncio.wait_for(pool.close(), 2)
             except (TimeoutError, *LOST):
@@ -140,6 +151,9 @@ async def open_database(url: str, settings: DatabaseSettings, clock: Clock) -> D
         durable = await asyncpg.create_pool(
             url, min_size=1, max_size=settings.connections, server_settings=options, **kept
         )
+        brief = await asyncpg.create_pool(
+            url, min_size=1, max_size=2, server_settings={**options, "lock_timeout": _BRIEF}, **kept
+        )
         relaxed = await asyncpg.create_pool(
             url, min_size=1, max_size=2, server_settings={**options, "synchronous_commit": "off"}, **kept
         )
@@ -148,7 +162,7 @@ async def open_database(url: str, settings: DatabaseSettings, clock: Clock) -> D
             f"The database cannot be reached: {log.redact_text(str(error)) or type(error).__name__}"
         ) from error
     news = News(settings.listen_url or url)
-    database = Database(durable, relaxed, news, clock)
+    database = Database(durable, brief, relaxed, news, clock)
     try:
         await database.start()
     except (*LOST, asyncpg.PostgresError, TimeoutError) as error:

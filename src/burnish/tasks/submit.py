@@ -1,10 +1,11 @@
 """A task is submitted: its model and parameters are checked, and it is admitted with the next group.
 
 Called by the dialects' routes. `Submissions` gathers what arrives while a transaction is in flight; the next
-transaction locks the accounts (those held elsewhere go to the group after), looks at the sources, decides, and
-writes all rows at once. The id is made before, so that after a connection lost at COMMIT the row tells.
+transaction locks the accounts, looks at the sources, decides, and writes all rows at once. It waits its turn for an
+account that endings are being written for; one that is held for longer than that is left to a later group. The id is made before, so that after a connection lost at COMMIT the row tells.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,6 @@ from burnish.engines import catalogue
 from burnish.errors import Expired, Invalid, explained
 from burnish.ids import new_id
 from burnish.settings import Tasks as TaskSettings
-from burnish.settings import Uploads as UploadSettings
 from burnish.storage.group import LATER, Group, Later
 from burnish.storage.postgres import Connection, Database
 from burnish.tasks import store
@@ -30,6 +30,8 @@ from burnish.uploads.receive import FETCH_TOPIC
 
 #: An input that expires sooner than this after the submission is kept longer for its task.
 _INPUT_KEPT: Final = timedelta(days=1)
+#: After an account was waited for in vain, no group waits for any.
+_HURRIED_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +70,16 @@ def parameters_of(
     try:
         return model, msgspec.json.decode(input_, type=model.parameters)
     except msgspec.ValidationError as error:
-        raise explained(str(error), "input") from error
+        raise explained(str(error), "input", model.parameters) from error
 
 
 class Submissions:
     """One a process: the group that submissions join."""
 
-    def __init__(self, db: Database, tasks: TaskSettings, uploads: UploadSettings) -> None:
+    def __init__(self, db: Database, tasks: TaskSettings) -> None:
         self._db = db
         self._tasks = tasks
-        self._uploads = uploads
+        self._hurried_until = 0.0
         self.group: Group[Submission, Task] = Group(
             self._admit,
             rows=tasks.batch_rows,
@@ -97,17 +99,22 @@ class Submissions:
 
     async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
         try:
-            return await self._admit_new(submissions)
-        except (
-            asyncpg.UniqueViolationError
-        ):  # an earlier try, which nobody had heard the end of, was admitted
+            if time.monotonic() >= self._hurried_until:
+                try:
+                    return await self._admit_new(submissions, skip_locked=False)
+                except asyncpg.LockNotAvailableError:  # somebody holds an account for long: go on without it
+                    self._hurried_until = time.monotonic() + _HURRIED_SECONDS
+            return await self._admit_new(submissions, skip_locked=True)
+        except asyncpg.UniqueViolationError:  # an earlier try was admitted after all
             return await self._look_up(submissions)
 
-    async def _admit_new(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
+    async def _admit_new(
+        self, submissions: Sequence[Submission], *, skip_locked: bool
+    ) -> Sequence[Task | Exception | Later]:
         now = self._db.clock.now()
-        async with self._db.transaction() as tx:
+        async with self._db.brief_transaction() as tx:
             accounts = {submission.account_id for submission in submissions}
-            queues = await store.lock_accounts(tx, accounts, self._tasks, now, skip_locked=True)
+            queues = await store.lock_accounts(tx, accounts, self._tasks, now, skip_locked=skip_locked)
             ids = {s.source for s in submissions if isinstance(s.source, UUID)}
             sources = await blobs.share_blobs(tx, ids) if ids else {}
             answers = [self._decide(submission, queues, sources, now) for submission in submissions]
