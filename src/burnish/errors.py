@@ -22,7 +22,7 @@ Raised by every domain, turned into words by `web`, the dialects and the command
 What must not be shown goes into the log beside the error, never into its message.
 """
 
-from typing import Final
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 #: Why a task failed, was refused or ended: reason -> whether the same request may succeed later as it is.
 STATUS_REASONS: Final[dict[str, bool]] = {
@@ -156,12 +156,32 @@ class Unusable(Burnish):
     """The machine, the directory or the settings do not let Burnish run; the message says what to do."""
 
 
-def explained(found: str, within: str = "") -> Invalid:
-    """What msgspec found, with the field's path in front: "Expected `int` <= 4 - at `$.scale`" -> `input.scale`."""
+def explained(found: str, within: str = "", type_: Any = None) -> Invalid:
+    """What msgspec found, with the field's path in front: "Expected `int` <= 4 - at `$.scale`" -> `input.scale`.
+
+    `type_`, the struct that was read into, tells which words a field takes; msgspec's message only says what came.
+    """
     message, _, at = found.partition(" - at ")
     path = at.rpartition("`$")[2].rstrip("`")
     code = "invalid"
     for words, known in (("unknown field `", "unknown_field"), ("missing required field `", "missing_field")):
         if words in message:
             path, code = f"{path}.{message.partition(words)[2].rstrip('`')}", known
+    if message.startswith("Invalid enum value ") and (allowed := _allowed(type_, path)):
+        message = f"{message.replace(' enum', '')}: it must be {allowed}"
     return Invalid(f"{message}.", param=(within + path).lstrip(".") or None, code=code)
+
+
+def _allowed(type_: Any, path: str) -> str:
+    """The words that the field at `path` takes: "2 or 4"; nothing where they are not known."""
+    for name in path.split(".")[1:]:
+        type_ = get_type_hints(type_).get(name) if isinstance(type_, type) else None
+    *most, last = [str(word) for word in _words(type_)] or [""]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _words(type_: Any) -> list[Any]:
+    arguments = get_args(type_)
+    if get_origin(type_) is Literal:
+        return list(arguments)
+    return [word for argument in arguments for word in _words(argument)]

@@ -112,9 +112,12 @@ async def test_503_while_the_database_is_away_and_all_well_when_it_is_back(servi
     for process in [postmaster, *children]:
         process.suspend()
     assert (await service.http.get("/health")).status_code == 200
-    ready = await service.http.get("/ready")
-    assert ready.status_code == 503
-    assert "database" in ready.text
+
+    async def database_is_missed() -> bool:  # an answer of before serves for a second
+        ready = await service.http.get("/ready")
+        return ready.status_code == 503 and "database" in ready.text
+
+    await until(database_is_missed)
     for process in [*children, postmaster]:
         process.resume()
 

@@ -205,6 +205,11 @@ def test_a_service_that_runs_is_used_and_left_running(beside: Workplace, client:
     assert ended["two.png"]["outputs"][0]["path"] == "out/two.webp"
     assert size_of(beside.folder / "out" / "two.webp") == (240, 160)
     assert client.tasks.get(ended["two.png"]["task"]).succeeded
+    listed = [*_BURNISH, "keys", "list", "--json", "--data", str(beside.data)]
+    keys = json.loads(subprocess.run(listed, env=_ENVIRON, capture_output=True, check=True).stdout)
+    made = [key for key in keys if key["name"] == "enhance"]
+    assert made
+    assert all(key["revoked_at"] and "usage:read" not in key["scopes"] for key in made)
 
 
 def test_a_broken_picture_fails_alone(beside: Workplace) -> None:

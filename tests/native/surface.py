@@ -34,6 +34,7 @@ from burnish.tasks.task import LIGHT, Claimed, OutputRecord
 from burnish.uploads.blob import OUTPUT, Blob
 from burnish.uploads.keep import keep_object
 from burnish.web.operation import Operation
+from burnish.web.protocol import BoundedProtocol
 
 DOCUMENT = document("http://127.0.0.1")
 _PATTERNS = [
@@ -160,7 +161,9 @@ async def visit_over_sockets(settings: Settings) -> AsyncIterator[Visitor]:
         async with open_resources(settings) as resources:
             app = build_app(resources)
             server = _Server(
-                uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none")
+                uvicorn.Config(
+                    app, lifespan="off", log_config=None, access_log=False, ws="none", http=BoundedProtocol
+                )
             )
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             async with _visitor(resources, app, httpx.AsyncClient(base_url=settings.public_url)) as visitor:

@@ -87,7 +87,11 @@ WRONG_BODIES: list[tuple[object, str, str | None]] = [
     ({"model": "upscale", "input": {"image": "https://example.com/a.png", "scale": 3}}, "invalid", "input.scale"),
     ({"model": "upscale", "input": {"image": ""}}, "invalid", "input.image"),
     ({"model": "upscale", "input": {"image": "photo.jpg"}}, "upload_not_found", "input.image"),
-    ({"model": "noop", "input": {}, "metadata": {"a": [1]}}, "invalid", "metadata[...]"),
+    ({"model": "noop", "input": {}, "metadata": {"b": 1, "a": [1]}}, "invalid", "metadata.a"),
+    ({"model": "noop", "input": {}, "metadata": {"a": "x" * 501}}, "invalid", "metadata.a"),
+    ({"model": "noop", "input": {}, "metadata": {"a": 1 << 63}}, "invalid", "metadata.a"),
+    ({"model": "noop", "input": {}, "metadata": {"a": -(1 << 70)}}, "invalid", "metadata.a"),
+    ({"model": "noop", "input": {}, "metadata": {str(n): "x" * 499 for n in range(20)}}, "invalid", "metadata"),
     ({"model": "noop", "input": {}, "metadata": {"a": "x\0y"}}, "invalid", "metadata.a"),
     ({"model": "noop", "input": {}, "metadata": {str(n): n for n in range(51)}}, "invalid", "metadata"),
     ({"model": "noop", "input": {}, "retention_seconds": 1}, "invalid", "retention_seconds"),
@@ -265,6 +269,59 @@ async def test_a_submission_that_waited_in_vain_is_admitted(visitor: Visitor) ->
         "/v1/tasks", json={"model": "noop", "input": {}}, headers={"Prefer": "wait=1"}
     )
     assert (reply.status_code, reply.json()["status"]) == (202, "queued")
+
+
+async def test_preferences_are_read_as_rfc_7240_has_them(visitor: Visitor) -> None:
+    """In any case, quoted, among others and capped; what only looks like one is none. The reply says what was applied."""
+    body = {"model": "noop", "input": {}}
+    for preference, applied in (
+        ("WAIT=1", "wait=1"),
+        ('wait="1"', "wait=1"),
+        ("respond-async; x=2 , Wait = 01 ; y", "wait=1"),
+        ("foo; wait=5", None),
+        ('foo="a, wait=5"', None),
+        ("wait", None),
+        ("wait=0", None),
+        ("wait=soon", None),
+        ("waits=5, await=5", None),
+    ):
+        reply = await visitor.http.post("/v1/tasks", json=body, headers={"Prefer": preference})
+        assert reply.status_code == 202
+        assert reply.headers.get("preference-applied") == applied, preference
+    waiting = asyncio.create_task(
+        visitor.http.post(
+            "/v1/tasks", json=body, headers=[("Prefer", "foo"), ("Prefer", f"wait={'9' * 5000}")]
+        )
+    )
+    await until(lambda: any(name.startswith("t:") for name in visitor.resources.db.news._subscribers))
+    for _ in range(10):
+        await visitor.end()
+    assert (await waiting).headers["preference-applied"] == "wait=60"
+
+
+async def test_an_admitted_task_is_never_a_503(visitor: Visitor) -> None:
+    """Where the task cannot be read while it is waited for, the reply is the task as it was admitted."""
+    db = visitor.resources.db
+    submitting = asyncio.create_task(
+        visitor.http.post("/v1/tasks", json={"model": "noop", "input": {}}, headers={"Prefer": "wait=30"})
+    )
+    await until(lambda: any(name.startswith("t:") for name in db.news._subscribers))
+    db._durable.terminate()
+    db.news._heard(list(db.news._subscribers))
+    reply = await submitting
+    assert (reply.status_code, reply.json()["status"]) == (202, "queued")
+
+
+async def test_422_says_what_is_allowed(visitor: Visitor) -> None:
+    """A word that is none of a list is answered with the list, in bodies and queries."""
+    for input_, words in (
+        ({"image": "https://example.com/a.png", "scale": 3}, "it must be 2 or 4"),
+        ({"image": "https://example.com/a.png", "format": "gif"}, "it must be png, jpeg, webp or tiff"),
+    ):
+        reply = await visitor.http.post("/v1/tasks", json={"model": "upscale", "input": input_})
+        assert words in reply.json()["error"]["message"]
+    reply = await visitor.http.get("/v1/tasks?status=done")
+    assert "waiting, queued, running, succeeded, failed or cancelled" in reply.json()["error"]["message"]
 
 
 async def test_422_for_a_wait_that_cannot_be(visitor: Visitor) -> None:

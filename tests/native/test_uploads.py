@@ -58,6 +58,8 @@ async def test_422_names_the_field_of_a_promise(visitor: Visitor) -> None:
     good = {"filename": "photo.png", "content_type": "image/png", "size_bytes": 3}
     for change, code, param in (
         ({"filename": ""}, "invalid", "filename"),
+        ({"content_type": "image/png\n"}, "invalid", "content_type"),
+        ({"sha256": "0" * 64 + "\n"}, "invalid", "sha256"),
         ({"filename": "\u200b\u202e"}, "invalid", "filename"),
         ({"filename": "folder/"}, "invalid", "filename"),
         ({"filename": "a\0b"}, "invalid", "filename"),

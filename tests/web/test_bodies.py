@@ -60,8 +60,10 @@ async def test_413_before_or_while_it_is_read(visitor: Visitor) -> None:
         (b'{"model":"no\x00op"}', "malformed", "byte 12"),
         (b'{"model":"\xff"}', "malformed", "UTF-8: byte 10"),
         (b'{"model":"noop","input":{"x":"\xc3\x28"}}', "malformed", "UTF-8: byte 30"),
-        (b'{"model":"noop","input":{"x":"\\ud800 alone"}}', "malformed", "byte"),
-        (b'{"model":"\\udc00 alone"}', "malformed", "byte"),
+        (b'{"model":"noop","input":{"x":"\\ud800 alone"}}', "malformed", "\\ud800 (byte 30) is half a character"),
+        (b'{"model":"\\udc00 alone"}', "malformed", "\\udc00 (byte 10) is half a character"),
+        (b'{"model":"\\\\udc00","input":{"x":"\\ud83d\\ude00\\udbff"}}', "malformed", "\\udbff (byte 45)"),
+        (b'{"model":"noop","input":{},"metadata":{"a":' + b"[" * 100_000, "invalid", ""),
         (b'{"model":"noop","input":' + b"[" * 100_000, "malformed", "nested too deeply"),
         (b'{"model":"noop","input":{"seconds":1e999}}', "invalid", "out of range"),
         (b'{"model":"no\\u0000op","input":{}}', "invalid", "U+0000"),
@@ -69,7 +71,7 @@ async def test_413_before_or_while_it_is_read(visitor: Visitor) -> None:
         (b'{"model":"noop","input":{},"retention_seconds":1e30}', "invalid", "int"),
         (b'{"model":"noop","input":{},"retention_seconds":99999999999999999999999}', "invalid", ""),
     ],
-    ids=range(17),
+    ids=range(19),
 )  # fmt: skip
 async def test_bodies_that_cannot_be_read_are_told_where(
     visitor: Visitor, body: bytes, code: str, told: str

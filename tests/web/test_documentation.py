@@ -134,6 +134,12 @@ def test_what_the_document_says_is_text_and_no_markup() -> None:
     assert "<script>" not in reference.page(document)
 
 
+def test_types_in_types_are_told_apart() -> None:
+    """What a list or an object holds stands in brackets where it is more than one type."""
+    page = reference.page(DOCUMENT)
+    assert "null or null" not in re.sub("<[^>]*>", "", page)
+
+
 def test_the_guide_shows_every_operation() -> None:
     """docs/reference/api.md has each path with its method."""
     guide = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text("utf-8")

@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
+import pytest
+from starlette.types import Message
+
 from burnish.keys.issue import revoke_key
 from burnish.keys.key import new_secret
 from burnish.settings import Settings
+from burnish.web.protocol import BoundedProtocol
+from burnish.web.replies import Stream
+from burnish.web.request import Request
 from native.surface import DOCUMENT, Visitor, visit, visit_over_sockets
 from waiting import until
 
@@ -114,7 +120,6 @@ async def test_a_caller_is_refused_before_the_body_is_read(visitor: Visitor) -> 
 async def test_paths_and_methods_that_there_are_not(visitor: Visitor) -> None:
     """404 and 405 in the words of the API; 405 says what is allowed."""
     for path in (
-        "/",
         "/v1",
         "/v1/",
         "/v1/tasks/",
@@ -215,7 +220,11 @@ async def main():
 log.start(level="info", format="json")
 asyncio.run(main())
 """
-    options = {"data": str(settings.data), "database.url": settings.database.url}
+    options = {
+        "data": str(settings.data),
+        "database.url": settings.database.url,
+        "secret_keys": settings.secret_keys,
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, json.dumps(options),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -332,16 +341,107 @@ async def test_ready_names_what_is_missing(visitor: Visitor) -> None:
             await tx.execute("DELETE FROM workers")
             await tx.execute("INSERT INTO workers VALUES (gen_random_uuid(), 'here', 1, $1)", seen_at)
 
+    async def is_ready() -> bool:
+        return (await visitor.http.get("/ready")).status_code == 200
+
     assert await missing() == ["worker"]
     await worker_seen(31)
     assert await missing() == ["worker"]
     await worker_seen(1)
+    await until(is_ready)  # an answer serves for a second
     reply = await visitor.http.get("/ready")
     assert (reply.status_code, reply.json()) == (200, {"status": "ready"})
     folder = visitor.resources.settings.data / "blobs"
     folder.rename(folder.with_name("elsewhere"))
     folder.write_text("in the way")
+
+    async def is_missed() -> bool:
+        return not await is_ready()
+
+    await until(is_missed)
     assert await missing() == ["storage"]
+
+
+async def test_anonymous_questions_take_no_connections_from_tasks(visitor: Visitor) -> None:
+    """However many ask, and though the database hangs: each question is under way once, all are answered, work goes on."""
+    async with visitor.resources.db.transaction() as tx:
+        await tx.execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+        asked = [visitor.http.get("/ready") for _ in range(60)]
+        replies = await asyncio.gather(*asked, *(visitor.http.get("/metrics") for _ in range(60)))
+        assert [reply.status_code for reply in replies] == [503] * 60 + [200] * 60
+        assert replies[0].json()["error"]["details"]["missing"] == ["worker"]
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        assert await tx.fetchval(waiting) == 1
+        await visitor.submit()
+
+
+async def test_the_front_leads_to_the_reference(visitor: Visitor) -> None:
+    """Who opens the address in a browser is sent to /docs."""
+    for method in ("GET", "HEAD"):
+        reply = await visitor.http.request(method, "/")
+        assert (reply.status_code, reply.headers["location"], reply.content) == (303, "/docs", b"")
+
+
+async def test_a_method_is_called_by_its_name(visitor: Visitor) -> None:
+    """TRACE is told as TRACE; what nobody has specified is OTHER."""
+    for method, told_ in (("TRACE", "not TRACE"), ("BREW", "not OTHER")):
+        reply = await visitor.http.request(method, "/v1/tasks")
+        assert reply.status_code == 405
+        assert told_ in reply.json()["error"]["message"]
+
+
+# --- the head of a request ----------------------------------------------------------------------------------------
+
+
+async def spoken(visitor: Visitor, *said: bytes) -> bytes:
+    """What a connection answers until it is closed, when it is told this."""
+    url = urlsplit(visitor.resources.settings.public_url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    try:
+        with contextlib.suppress(ConnectionError):
+            for part in said:
+                writer.write(part)
+                await writer.drain()
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionError:
+        return b"cut"
+    finally:
+        writer.transport.abort()
+
+
+async def test_400_for_a_head_that_is_too_large(guest: Visitor) -> None:
+    """64 KiB and 100 headers are enough for everybody, in one piece or in many; nothing is gathered beyond."""
+    start, end = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"\r\n"
+    assert (await spoken(guest, start, b"a: b\r\n" * 90, end)).startswith(b"HTTP/1.1 200")
+    assert (await spoken(guest, start, b"a: " + b"b" * 60_000 + b"\r\n", end)).startswith(b"HTTP/1.1 200")
+    for parts in (
+        (b"a: b\r\n" * 101,),
+        (b"a: " + b"b" * 66_000 + b"\r\n", end),
+        (b"a: ", *[b"b" * 10_000] * 40),
+        (b"a: b\r\n", b"b: " + b"b" * 40_000 + b"\r\n", b"c: " + b"c" * 40_000 + b"\r\n", end),
+    ):
+        answer = await spoken(guest, start, *parts)
+        assert answer.startswith(b"HTTP/1.1 400") or answer == b"cut"  # it was still sending
+    assert (await spoken(guest, b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n"))[:12] in {
+        b"HTTP/1.1 400",
+        b"cut",
+    }
+
+
+async def test_a_connection_that_never_asks_is_closed(
+    guest: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head that does not come to its end in time, or does not begin, ends the connection; a body has its own time."""
+    monkeypatch.setattr(BoundedProtocol, "head_seconds", 0.3)
+    assert await spoken(guest) == b""
+    assert await spoken(guest, b"GET /health HTTP/1.1\r\nHost: x\r\n") == b""
+    whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert (await spoken(guest, whole + b"GET /hea")).startswith(b"HTTP/1.1 200")
+    assert (await spoken(guest, whole, b"\r\n")).startswith(b"HTTP/1.1 200")
+    task = await guest.submit()
+    reading = await guest.http.get(f"/v1/tasks/{task['id']}?wait=1")
+    assert reading.json()["status"] == "queued"
 
 
 async def test_metrics_count_requests_groups_and_tasks(visitor: Visitor) -> None:
@@ -441,6 +541,31 @@ async def test_a_download_that_nobody_takes_is_cut(settings: Settings) -> None:
 
         await until(cut)
         writer.transport.abort()
+
+
+async def test_a_download_that_ends_before_it_begins_is_closed(visitor: Visitor) -> None:
+    """Where the reply cannot even be started, what was opened in the storage is closed."""
+    closed = False
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            yield b"a"
+            yield b"b"
+        finally:
+            closed = True
+
+    async def gone(_message: Message) -> None:
+        raise asyncio.CancelledError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    opened = chunks()
+    reply = Stream(200, await anext(opened), opened, 2, 1.0, ())
+    with pytest.raises(asyncio.CancelledError):
+        await reply.send(Request(visitor.app.state, {"type": "http", "method": "GET"}, receive), gone)
+    assert closed
 
 
 async def test_draining_refuses_and_lets_waiters_answer(guest: Visitor) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from burnish.errors import Refused, Unusable
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     called = next((word for word in arguments if not word.startswith("-")), None)
     for verb, (meaning, module) in _VERBS.items():
-        verb_parser = verbs.add_parser(verb, help=meaning, description=meaning.capitalize() + ".")
+        verb_parser = verbs.add_parser(verb, help=meaning, description=sentence(meaning))
         if verb == called:
             import_module(module).add_arguments(verb_parser)
     options = parser.parse_args(arguments)
@@ -57,6 +58,22 @@ class _Version(argparse.Action):
     def __call__(self, *_: object) -> None:
         print("burnish", import_module("importlib.metadata").version("burnish"))
         sys.exit(0)
+
+
+def sentence(meaning: str) -> str:
+    """What a verb does, as `--help` begins with it."""
+    return f"{meaning[:1].upper()}{meaning[1:]}."
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal: what would move its cursor, or hide, is shown as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def must_hold_data(data: Path, database_url: str) -> None:
+    """For verbs that look at what is there, and make nothing. Raises Unusable where nothing is."""
+    if not database_url and not (data / "postgres.password").exists():
+        raise Unusable(f"There is no Burnish data in {data}. Name the directory with --data.")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httpx
 
-from burnish.cli.place import Place, open_place
+from burnish.cli.place import Place, WrongUse, open_place
 from burnish.cli.progress import Display, Done, Failure, Stage, Step, Summary
 from burnish.client import (
     AsyncClient,
@@ -72,10 +72,6 @@ class Order:
     overwrite: bool
     at_once: int
     data: str | None
-
-
-class WrongUse(Exception):
-    """The order itself is wrong, whatever the files are."""
 
 
 async def enhance(order: Order, display: Display, environ: Mapping[str, str]) -> int:

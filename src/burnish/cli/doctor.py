@@ -9,12 +9,14 @@ import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from burnish import log
 from burnish import settings as settings_
-from burnish.cli import add_common
+from burnish.cli import add_common, must_hold_data
 from burnish.errors import Burnish
 from burnish.resources import Resources, open_resources
 from burnish.settings import Settings
 from burnish.storage.migrate import migrations
+from burnish.storage.postgres import LOST
 from burnish.tasks.audit import audit
 
 _LOW_DISK_BYTES = 1 << 30
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     settings = settings_.read(os.environ, {"data": options.data})
+    must_hold_data(settings.data, settings.database.url)
     findings = asyncio.run(_examine(settings))
     if options.json:
         print(json.dumps([{"check": name, "well": well, "says": says} for name, well, says in findings]))
@@ -40,11 +43,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _examine(settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
     try:
         async with open_resources(settings) as resources:
-            return [finding async for finding in _findings(resources)]
+            async for finding in _findings(resources):
+                findings.append(finding)  # noqa: PERF401 -- those before a failure are told too
     except Burnish as error:
-        return [("start", False, str(error))]
+        findings.append(("database" if findings else "start", False, str(error)))
+    except (*LOST, TimeoutError) as error:
+        why = log.redact_text(str(error)) or type(error).__name__
+        findings.append(("database", False, f"it does not answer: {why}"))
+    return findings
 
 
 async def _findings(resources: Resources) -> AsyncIterator[Finding]:

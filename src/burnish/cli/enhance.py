@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from burnish.cli import add_common
+from burnish.cli import add_common, printable
 
 _FILES_AT_ONCE: Final = 5
 
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_common(parser)
     parser.epilog = (
-        "The service is the one at BURNISH_URL with BURNISH_API_KEY; without these, or with --data, the one on the "
-        "data directory, started for as long as this takes if none runs there. "
+        "The service is the one at BURNISH_URL with BURNISH_API_KEY (the key alone: at http://127.0.0.1:8000); without "
+        "these, or with --data, the one on the data directory, started for as long as this takes if none runs there. "
         "Exit codes: 0 all done, 1 some failed, 2 wrong use, 3 trouble with the service."
     )
 
@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if misuse := _misuse(options):
         return _wrong_use(misuse)
-    from burnish.cli.batch import Order, WrongUse, enhance
+    from burnish.cli.batch import Order, enhance
+    from burnish.cli.place import WrongUse
     from burnish.cli.progress import open_display
 
     order = Order(
@@ -90,7 +91,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _wrong_use(message: str) -> int:
-    print(f"burnish enhance: {message}", file=sys.stderr)
+    print(f"burnish enhance: {printable(message)}", file=sys.stderr)
     return 2
 
 

@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +19,19 @@ from typing import IO, Any, Final
 
 import httpx
 
+from burnish.client import DEFAULT_URL
 from burnish.errors import Unusable
 from burnish.settings import default_data
 
 _BEGIN_SECONDS: Final = 180.0  #: the first start makes a database; one after a crash recovers it
 _END_SECONDS: Final = 15.0
-_ANOTHER_RUNS: Final = 3  #: `serve` ends so where it cannot run, which may be because one runs already
+_AGAIN_SECONDS: Final = 0.2  #: between two looks at one that is about to be ready
 _PR_SET_PDEATHSIG: Final = 1
 _BURNISH: Final = (sys.executable, "-m", "burnish")
+
+
+class WrongUse(Exception):
+    """The order itself is wrong, whatever the files are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +55,53 @@ async def open_place(
     """The service to use. An explicit `data` directory goes before BURNISH_URL and BURNISH_API_KEY.
 
     Raises:
+        WrongUse: an address without a key.
         Unusable: none can be started or reached; the message says why.
     """
     if data is None and (environ.get("BURNISH_URL") or environ.get("BURNISH_API_KEY")):
-        hint = " Look at BURNISH_URL and BURNISH_API_KEY."
-        yield Place(environ.get("BURNISH_URL"), environ.get("BURNISH_API_KEY"), local=False, hint=hint)
+        yield await _named(environ)
         return
-    say("Starting a service for the duration …")
-    with tempfile.TemporaryFile() as log:
-        async with _started(data, environ, log) as process:
-            ready = await _ready(process)
-            if ready is not None:
-                async with _drained(process), _told_when_it_ends(process, log):
-                    yield Place(ready["url"], ready["key"], started=True)
-                return
-        running = await _running(data, environ) if process.returncode == _ANOTHER_RUNS else None
-        if running is None:
-            raise Unusable(
-                _last_words(log) or f"The service ended with {process.returncode} and said nothing."
-            )
+    folder = Path(data or environ.get("BURNISH_DATA") or default_data())
+    if not _in_service(folder):
+        say("Starting a service for the duration …")
+        with tempfile.TemporaryFile() as log:
+            async with _started(data, environ, log) as process:
+                ready = await _ready(process)
+                if ready is not None:
+                    async with _drained(process), _told_when_it_ends(process, log):
+                        yield Place(ready["url"], ready["key"], started=True)
+                    return
+            if not _in_service(folder):  # nobody was quicker
+                raise Unusable(
+                    _last_words(log) or f"The service ended with {process.returncode} and said nothing."
+                )
+    running = await _running(folder)
     say(f"A service runs on this directory already, at {running}; using that.")
-    yield Place(running, await _new_key(data))
+    async with _key(data) as secret:
+        yield Place(running, secret)
+
+
+async def _named(environ: Mapping[str, str]) -> Place:
+    """What the two variables name; a key alone means the usual address, where something answers there."""
+    url, key = environ.get("BURNISH_URL"), environ.get("BURNISH_API_KEY")
+    if not key:
+        raise WrongUse("BURNISH_URL is set, and BURNISH_API_KEY is not: set it to a key of that service.")
+    if not url and not await _answers(DEFAULT_URL):
+        raise Unusable(
+            f"BURNISH_API_KEY is set, BURNISH_URL is not, and nothing answers at {DEFAULT_URL}. Set BURNISH_URL to "
+            "the service's address; or give --data, or unset the key, for a service of this machine's own."
+        )
+    hint = " Look at BURNISH_URL and BURNISH_API_KEY."
+    return Place(url or DEFAULT_URL, key, local=False, hint=hint)
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+            await http.get(f"{url}/health")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return True
 
 
 # --- one started for the duration ---------------------------------------------------------------------------------
@@ -165,25 +197,55 @@ def _last_words(log: IO[bytes]) -> str:
 # --- one that runs already ----------------------------------------------------------------------------------------
 
 
-async def _running(data: str | None, environ: Mapping[str, str]) -> str | None:
-    """The address of the service on the directory; None where none answers."""
-    folder = Path(data or environ.get("BURNISH_DATA") or default_data())
+def _in_service(folder: Path) -> bool:
+    """Whether a `serve` has the directory; nothing is made to find out."""
+    if not (folder / "serve").is_file():
+        return False
+    from burnish.storage.directory import Lock  # of Linux: the client alone runs elsewhere too
+
+    with contextlib.closing(Lock(folder / "serve")) as lock:
+        return lock.held_by_others() != ""
+
+
+async def _running(folder: Path) -> str:
+    """The address of the service that has the directory, as soon as it answers."""
+    give_up = time.monotonic() + _BEGIN_SECONDS
+    while time.monotonic() < give_up and _in_service(folder):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            url = str(json.loads((folder / "serve.json").read_text())["url"])
+            if await _answers(url):
+                return url
+        await asyncio.sleep(_AGAIN_SECONDS)
+    raise Unusable(f"A service has {folder}, and does not answer. Stop it, or wait until it is ready.")
+
+
+@contextlib.asynccontextmanager
+async def _key(data: str | None) -> AsyncIterator[str]:
+    """A key for the service that runs: revoked when this is left, and good for a day where that fails."""
+    scopes = ("--scopes", "uploads:write,tasks:write,tasks:read")
+    made = json.loads(
+        await _keys("create", "--name", "enhance", *scopes, "--expires-in", "86400", *_on(data))
+    )
     try:
-        url = str(json.loads((folder / "serve.json").read_text())["url"])
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
-            await http.get(f"{url}/health")
-    except (OSError, ValueError, KeyError, httpx.HTTPError, httpx.InvalidURL):
-        return None
-    return url
+        yield str(made["secret"])
+    finally:
+        revoking = asyncio.ensure_future(_keys("revoke", str(made["id"]), *_on(data)))
+        with contextlib.suppress(Unusable):
+            try:
+                await asyncio.shield(revoking)
+            except asyncio.CancelledError:
+                await revoking
+                raise
 
 
-async def _new_key(data: str | None) -> str:
-    """A key for the service that runs, good for a day."""
+async def _keys(*arguments: str) -> bytes:
+    """What `burnish keys` says, in JSON."""
     process = await asyncio.create_subprocess_exec(
-        *_BURNISH, "keys", "create", "--name", "enhance", "--expires-in", "86400", "--json", *_on(data),
+        *_BURNISH, "keys", *arguments, "--json",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is ours alone
     )  # fmt: skip
     try:
         said, complaint = await process.communicate()
@@ -194,7 +256,7 @@ async def _new_key(data: str | None) -> str:
     if process.returncode:
         words = complaint.decode(errors="replace").strip().splitlines()
         raise Unusable(f"No key could be made for it: {words[-1] if words else process.returncode}")
-    return str(json.loads(said)["secret"])
+    return said
 
 
 def _on(data: str | None) -> tuple[str, ...]:

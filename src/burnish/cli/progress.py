@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from burnish.cli import printable
 from burnish.client import Output
 
 Stage = Literal["upload", "queue", "work", "download"]
@@ -115,7 +116,7 @@ class Lines:
         pass
 
     def said(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def step(self, step: Step) -> None:
         if self._stages.get(step.file) != step.stage:
@@ -160,7 +161,7 @@ class Bars:
         self._progress.stop()
 
     def said(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(printable(text)))
 
     def step(self, step: Step) -> None:
         if step.file not in self._files:
@@ -276,7 +277,7 @@ def _summed_up(summary: Summary) -> str:
 
 def _short(file: Path) -> str:
     """The name, cut in its middle where it is long, so that bars begin at one column."""
-    name = file.name
+    name = printable(file.name)
     if len(name) > _NAME_WIDTH:
         half = (_NAME_WIDTH - 1) // 2
         name = f"{name[:half]}…{name[-half:]}"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -23,13 +24,17 @@ from burnish.cli import add_common
 from burnish.cli.sample import keep_sample
 from burnish.errors import Unusable
 from burnish.ids import to_wire
-from burnish.keys.issue import issue_first_key, issue_key
+from burnish.keys.issue import issue_first_key, issue_key, revoke_key
 from burnish.resources import Resources, open_resources
 from burnish.server import build_app
 from burnish.settings import Settings
 from burnish.storage import directory
+from burnish.storage.postgres import LOST
+from burnish.web.protocol import BoundedProtocol
 
 _log = log.get("serve")
+#: What the key of `--issue-key` may do.
+_RUN_SCOPES: Final = ("uploads:write", "tasks:write", "tasks:read")
 _STOP_SECONDS: Final = 2.0  #: for requests under way, and for workers, before they are cut
 
 
@@ -40,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="worker processes; 0 runs the API alone (default: 1)"
     )
-    parser.add_argument("--issue-key", metavar="NAME", help="make a key that expires in 24 h and print it")
+    parser.add_argument(
+        "--issue-key",
+        metavar="NAME",
+        help="print a key of this run's own, for uploads and tasks; it is revoked at the end",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,23 +84,19 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
                     server_header=False,
                     proxy_headers=False,
                     ws="none",
-                    http="httptools",
+                    http=BoundedProtocol,
                     lifespan="off",
                     timeout_graceful_shutdown=int(_STOP_SECONDS),
-                    h11_max_incomplete_event_size=None,
                 )
             )
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             stopping = asyncio.create_task(stop.wait())
-            async with _workers(settings):
-                _announce_place(settings)
-                await _greet(resources, options)
+            async with _workers(settings), _greeted(resources, options):
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
                 app.state.draining = True
                 server.should_exit = True
             await serving
-    (settings.data / "serve.json").unlink(missing_ok=True)
 
 
 class _Server(uvicorn.Server):
@@ -108,10 +113,12 @@ def _only_one(settings: Settings) -> Iterator[socket.socket]:
     try:
         lock = directory.hold_serve(settings.data)
     except Unusable as error:
-        place = settings.data / "serve.json"
-        where = json.loads(place.read_text()).get("url") if place.is_file() else None
+        where = _announced_place(settings)
         raise Unusable(f"{error} It answers at {where}." if where else str(error)) from error
-    with contextlib.closing(lock):
+    place = settings.data / "serve.json"
+    with contextlib.closing(lock), contextlib.ExitStack() as leaving:
+        place.unlink(missing_ok=True)  # of one that was killed
+        leaving.callback(place.unlink, missing_ok=True)
         family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -134,8 +141,18 @@ def _at(settings: Settings, sock: socket.socket) -> Settings:
 
 
 def _announce_place(settings: Settings) -> None:
+    """Tell other programs of this machine, in one step, where the service is."""
     place = settings.data / "serve.json"
-    place.write_text(json.dumps({"url": settings.public_url, "pid": os.getpid()}) + "\n")
+    new = place.with_suffix(".new")
+    new.write_text(json.dumps({"url": settings.public_url, "pid": os.getpid()}) + "\n")
+    new.replace(place)
+
+
+def _announced_place(settings: Settings) -> str | None:
+    try:
+        return str(json.loads((settings.data / "serve.json").read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 # --- workers ------------------------------------------------------------------------------------------------------
@@ -192,13 +209,28 @@ async def _end_worker(worker: asyncio.subprocess.Process) -> None:
 # --- what a person sees -------------------------------------------------------------------------------------------
 
 
-async def _greet(resources: Resources, options: argparse.Namespace) -> None:
+@contextlib.asynccontextmanager
+async def _greeted(resources: Resources, options: argparse.Namespace) -> AsyncIterator[None]:
+    """Where the service is, and a key, are told; a key that was made for this run is revoked at its end."""
+    _announce_place(resources.settings)
     now = resources.clock.now()
-    secret = await issue_first_key(resources.db, now=now)
-    if options.issue_key:
-        _, secret = await issue_key(
-            resources.db, name=options.issue_key, expires_at=now + timedelta(hours=24), now=now
-        )
+    if not options.issue_key:
+        await _greet(resources, options, await issue_first_key(resources.db, now=now))
+        yield
+        return
+    day = now + timedelta(hours=24)
+    key, secret = await issue_key(
+        resources.db, name=options.issue_key, scopes=_RUN_SCOPES, expires_at=day, now=now
+    )
+    try:
+        await _greet(resources, options, secret)
+        yield
+    finally:
+        with contextlib.suppress(*LOST, TimeoutError):  # then it ends with its day
+            await revoke_key(resources.db, key.id, now=resources.clock.now())
+
+
+async def _greet(resources: Resources, options: argparse.Namespace, secret: str | None) -> None:
     settings = resources.settings
     if options.json:
         print(json.dumps({"url": settings.public_url, "key": secret, "data": str(settings.data)}), flush=True)
@@ -231,5 +263,6 @@ def _welcome(settings: Settings, secret: str | None, sample: str) -> str:
 
 
 def _keys_command(settings: Settings) -> str:
-    program = sys.argv[0] if Path(sys.argv[0]).name == "burnish" else f"{sys.executable} -m burnish"
-    return f"{program} keys create --data {settings.data}"
+    installed = Path(sys.argv[0]).name == "burnish"
+    program = [os.path.abspath(sys.argv[0])] if installed else [sys.executable, "-m", "burnish"]  # noqa: PTH100 -- without its ".."
+    return shlex.join([*program, "keys", "create", "--data", str(settings.data)])

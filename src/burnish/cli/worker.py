@@ -38,7 +38,15 @@ async def _run(settings: Settings, *, until_stdin_closes: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
-        loop.add_reader(sys.stdin.fileno(), stop.set)  # nothing is ever written there: readable means closed
+        stdin = sys.stdin.fileno()
+
+        def closed() -> (
+            None
+        ):  # nothing is ever written there: readable means closed, and would go on being so
+            loop.remove_reader(stdin)
+            stop.set()
+
+        loop.add_reader(stdin, closed)
     async with open_resources(settings) as resources:
         engines = Engines(settings.engines)
         try:

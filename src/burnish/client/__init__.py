@@ -20,7 +20,7 @@ Stands alone: nothing of the server is imported, and httpx is all it needs. `_fl
 a request serves both clients; `_errors.py` draws the tree of errors.
 """
 
-from burnish.client._client import AsyncClient, Client
+from burnish.client._client import DEFAULT_URL, AsyncClient, Client
 from burnish.client._errors import (
     Conflict,
     Damaged,
@@ -45,6 +45,7 @@ from burnish.client._errors import (
 from burnish.client._shapes import Model, Output, Task, Upload
 
 __all__ = [
+    "DEFAULT_URL",
     "AsyncClient",
     "Client",
     "Conflict",

@@ -4,8 +4,9 @@ Handlers call these; a size is refused before it is read where the client says i
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_type_hints
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -17,6 +18,11 @@ from burnish.web.request import HungUp, Request
 T = TypeVar("T")
 
 _NUL: Final = b"\\u0000"
+#: Every escape in JSON; `half` is one of half a character (a surrogate) whose other half does not follow.
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 
 
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
@@ -98,11 +104,14 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if _NUL in body and (path := _path_of_nul(msgspec.json.decode(body))):
             raise _holds_nul(path)
     except msgspec.ValidationError as error:
-        raise explained(str(error)) from error
+        refused = explained(str(error), type_=decoder.type)
+        if refused.param and refused.param.endswith("[...]"):
+            refused.param = _member_at_fault(refused.param.removesuffix("[...]"), body, decoder.type)
+        raise refused from error
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start} cannot be read.") from error
     except msgspec.DecodeError as error:
-        raise Malformed(f"The body is no JSON: {_plain(error)}.") from error
+        raise Malformed(f"The body is no JSON: {_plain(error, body)}.") from error
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
     return value
@@ -117,7 +126,7 @@ def query(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.convert(pairs, type_, strict=False)
     except msgspec.ValidationError as error:
-        raise explained(str(error)) from error
+        raise explained(str(error), type_=type_) from error
 
 
 def changed_query(request: Request, **changes: str) -> str:
@@ -143,8 +152,29 @@ def _holds_nul(path: str) -> Invalid:
     return Invalid("Text may not hold the character U+0000.", param=path)
 
 
-def _plain(error: msgspec.DecodeError) -> str:
+def _member_at_fault(field: str, body: bytes, type_: Any) -> str:
+    """`metadata` -> `metadata.order`: the member that msgspec leaves unnamed; the field where none is found."""
+    kind = get_type_hints(type_, include_extras=True).get(field)
+    try:
+        members = msgspec.json.decode(body).get(field)
+    except (msgspec.DecodeError, RecursionError):  # further on it is worse
+        return field
+    for name, value in members.items() if kind is not None and isinstance(members, dict) else ():
+        try:
+            msgspec.convert({name: value}, kind)
+        except msgspec.ValidationError:
+            return f"{field}.{name}".replace("\0", "?")
+    return field
+
+
+def _plain(error: msgspec.DecodeError, body: bytes) -> str:
     text = str(error).removeprefix("JSON is malformed: ")
+    if any(word in text for word in ("surrogate", "escape", "truncated")):  # what msgspec makes of it varies
+        for found in _ESCAPE.finditer(body):
+            if found["half"]:
+                return (
+                    f"{found[0].decode()} (byte {found.start()}) is half a character, without its other half"
+                )
     return "it ends too early" if "truncated" in text else text
 
 
