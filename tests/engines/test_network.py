@@ -42,7 +42,7 @@ def exact() -> Upscaler:
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
     """As workers have it."""
-    return Upscaler(1, "auto")
+    return Upscaler(2, "auto")
 
 
 def test_restore_computes_what_its_file_says(exact: Upscaler, photo: Pixels) -> None:
@@ -95,7 +95,7 @@ def convolved(value: Pixels, layer: ncnn.Layer) -> Pixels:
 @pytest.mark.parametrize(("mode", "scale"), MODES)
 def test_tiles_leave_no_seam(upscaler: Upscaler, photo: Pixels, mode: str, scale: int) -> None:
     """Cut into tiles or whole: nowhere more than one level apart."""
-    cut = Upscaler(1, "auto", tile_pixels=700)
+    cut = Upscaler(2, "auto", tile_pixels=700)
     whole = run(upscaler, photo, mode, scale)
     assert np.abs(run(cut, photo, mode, scale).astype(int) - whole).max() <= 1
 
@@ -162,6 +162,8 @@ def test_planned_tiles_cover_every_pixel_once_or_twice() -> None:
         assert covered.min() == 1
         assert plan.height * plan.width <= 1 << 19
         assert len(plan.tiles) * plan.height * plan.width <= height * width * 1.02 + 3000
+        pairs = tiles.plan(height, width, margin=18, most_pixels=1 << 19, at_once=2)
+        assert len(pairs.tiles) % 2 == 0 or height * width < 400
 
 
 def test_a_compiled_shape_is_used_again_where_that_is_cheaper() -> None:

@@ -107,7 +107,7 @@ async def test_503_when_the_connection_is_lost_and_nothing_can_be_found_out() ->
         raise ConnectionResetError
 
     group: Group[int, int] = Group(write, rows=10)
-    with pytest.raises(Unavailable, match="try again"):
+    with pytest.raises(Unavailable, match="Try again"):
         await group.add(1)
 
 

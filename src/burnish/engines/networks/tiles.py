@@ -25,34 +25,43 @@ class Plan(Struct, frozen=True):
 
 
 def plan(
-    height: int, width: int, *, margin: int, most_pixels: int, compiled: Iterable[tuple[int, int]] = ()
+    height: int,
+    width: int,
+    *,
+    margin: int,
+    most_pixels: int,
+    at_once: int = 1,
+    compiled: Iterable[tuple[int, int]] = (),
 ) -> Plan:
-    """The cheapest way to cover a picture with tiles of at most `most_pixels`.
+    """The cheapest way to cover a picture with tiles of at most `most_pixels`, of which `at_once` are computed together.
 
-    A tile costs its own pixels and, as each layer eats a pixel of it, about half its context.
+    A tile costs its own pixels and, as each layer eats a pixel of it, about half its context; a place in the last
+    round that stays empty costs as much as a tile.
     """
 
     def cost(shape: tuple[int, int]) -> int:
-        rows, columns = -(-height // shape[0]), -(-width // shape[1])
+        tiles = -(-height // shape[0]) * -(-width // shape[1])
+        rounds = -(-tiles // at_once)
         new = 0 if shape in known else COMPILE_PIXELS
-        return rows * columns * (shape[0] + margin) * (shape[1] + margin) + new
+        return rounds * at_once * (shape[0] + margin) * (shape[1] + margin) + new
 
     known = set(compiled)
-    best = min((*_shapes(height, width, most_pixels), *sorted(known)), key=cost)
+    best = min((*_shapes(height, width, most_pixels, at_once), *sorted(known)), key=cost)
     tops, lefts = _starts(height, best[0]), _starts(width, best[1])
     return Plan(*best, tuple(product(tops, lefts)))
 
 
-def _shapes(height: int, width: int, most_pixels: int) -> Iterator[tuple[int, int]]:
-    """Every even cut into columns, with as few rows as the size of a tile allows."""
+def _shapes(height: int, width: int, most_pixels: int, at_once: int) -> Iterator[tuple[int, int]]:
+    """Every even cut into columns, with as few rows as the size of a tile allows, and with a few more."""
     columns = 1
     while True:
         tile_width = -(-width // columns)
-        rows = -(-height * tile_width // most_pixels)
-        tile_height = -(-height // rows)
-        if tile_height * tile_width <= most_pixels:
-            yield tile_height, tile_width
-        if rows == 1:
+        fewest = -(-height * tile_width // most_pixels)
+        for rows in range(fewest, fewest + at_once):
+            tile_height = -(-height // rows)
+            if tile_height * tile_width <= most_pixels:
+                yield tile_height, tile_width
+        if fewest == 1 and columns >= at_once:
             return
         columns += 1
 
