@@ -1,0 +1,1 @@
+"""What things cost, and the ledger of credits."""
