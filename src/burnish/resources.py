@@ -13,6 +13,8 @@ import asyncpg
 
 from burnish import log
 from burnish.clock import Clock
+from burnish.credits.prices import Prices, load_prices
+from burnish.engines import catalogue
 from burnish.errors import Unusable
 from burnish.keys.authenticate import Authenticator
 from burnish.outbound import Outbound
@@ -37,6 +39,7 @@ class Resources:
 
     settings: Settings
     secret_keys: tuple[str, ...]
+    prices: Prices
     clock: Clock
     db: Database
     blobs: Blobs
@@ -76,6 +79,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Raises:
         Unusable: the directory, the database, the storage or a setting; the message says what to do.
     """
+    prices = load_prices(settings.prices, catalogue.price_rules())
     directory.prepare(settings.data)
     async with contextlib.AsyncExitStack() as stack:
         db = await stack.enter_async_context(open_database_of(settings))
@@ -88,6 +92,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         resources = Resources(
             settings=settings,
             secret_keys=_secret_keys(settings),
+            prices=prices,
             clock=db.clock,
             db=db,
             blobs=blobs,

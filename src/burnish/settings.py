@@ -123,6 +123,7 @@ class Settings:
     blobs_url: str = _setting(
         "", "Where media lies (`file:///…`, `memory:///`). Empty: `blobs` in the data directory."
     )
+    prices: str = _setting("", "File of prices. Empty: the shipped ones.")
     testing: bool = _setting(
         False, "Tests only: an offset in the database moves the time, and the no-op model may be asked for."
     )

@@ -281,7 +281,9 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _models(self, asked: Asked) -> None:
-        model = {"name": "upscale", "input_schema": {"type": "object"}, "price": {"credits": 0}, "limits": {}}
+        tiers = [{"below": 8, "credits": 10}, {"credits": 20}]
+        price = {"rule": "photo-standard", "version": 1, "unit": "image", "tiers": tiers}
+        model = {"name": "upscale", "input_schema": {"type": "object"}, "price": price, "limits": {}}
         self.answer(200, {"data": [model]})
 
     def _told(self, name: str) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from burnish.credits.price import Measure
+from burnish.credits.prices import load_prices
 from burnish.engines import catalogue
-from burnish.engines.catalogue import Limits, Model, Upscale
+from burnish.engines.catalogue import Limits, Model, Noop, Upscale
 from burnish.errors import STATUS_REASONS
 
 
@@ -19,11 +21,27 @@ def upscale() -> Model:
     return model
 
 
-def test_noop_is_found_and_not_listed() -> None:
-    """Tests and benches have a model that clients are not told of."""
-    assert catalogue.find_model("noop")
+@pytest.mark.parametrize(("name", "lane"), [("noop", "light"), ("noop-heavy", "heavy")])
+def test_noop_is_found_and_not_listed(name: str, lane: str) -> None:
+    """Tests and benches have a model for each lane that clients are not told of."""
+    model = catalogue.find_model(name)
+    assert model
+    assert (model.lane, model.parameters, model.sources) == (lane, Noop, ())
     assert [model.name for model in catalogue.models()] == ["upscale"]
     assert catalogue.find_model("nothing") is None
+
+
+def test_every_model_is_priced_by_a_rule_of_the_shipped_table() -> None:
+    """The service starts with the prices that it is shipped with."""
+    assert {"photo-standard", "noop"} <= catalogue.price_rules()
+    load_prices(needed=catalogue.price_rules())
+
+
+def test_a_price_is_measured_by_what_is_made() -> None:
+    """The scale counts, and nothing is known of a picture that nobody has seen."""
+    wanted = Upscale(image="upload", scale=4)
+    assert catalogue.output_measure(wanted, 100, 50) == Measure(width=400, height=200)
+    assert catalogue.output_measure(wanted, None, None) == Measure()
 
 
 def test_defaults_are_twice_faithful_in_the_inputs_own_format() -> None:

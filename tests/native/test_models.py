@@ -1,7 +1,10 @@
 """The catalogue as clients are told of it."""
 
 import msgspec
+import pytest
 
+from burnish.credits.prices import load_prices
+from burnish.dialects.native import wire
 from burnish.engines import catalogue
 from native.surface import Visitor
 
@@ -16,15 +19,53 @@ async def test_models_tell_their_input_price_and_limits(visitor: Visitor) -> Non
     assert upscale["input_schema"]["properties"]["scale"]["enum"] == [2, 4]
     assert upscale["input_schema"]["additionalProperties"] is False
     assert "$ref" not in msgspec.json.encode(upscale["input_schema"]).decode()
-    assert upscale["price"] == {"credits": 0, "unit": "task"}
+    assert upscale["price"] == {
+        "rule": "photo-standard",
+        "version": 1,
+        "unit": "image",
+        "tiers": [
+            {"below": 8, "credits": 10},
+            {"below": 12, "credits": 20},
+            {"below": 24, "credits": 30},
+            {"below": 48, "credits": 70},
+            {"below": 108, "credits": 140},
+            {"up_to": 216, "credits": 240},
+            {"credits": 480},
+        ],
+    }
     assert upscale["limits"]["max_pixels"] == 70_000_000
     assert "image/jpeg" in upscale["limits"]["types"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("noop", {"unit": "task", "credits": 1}),
+        (
+            "video-generative",
+            {
+                "unit": "second",
+                "table": {
+                    "HD": [15, 30, 60, 90],
+                    "FHD": [25, 50, 100, 150],
+                    "2K": [38, 75, 150, 225],
+                    "4K": [56, 113, 225, 338],
+                },
+            },
+        ),
+    ],
+)
+def test_every_kind_of_price_is_told_as_plain_data(rule: str, told: dict[str, object]) -> None:
+    """Flat prices and tables of video, with the rule's name and the table's edition."""
+    model = msgspec.structs.replace(catalogue.models()[0], price=rule)
+    reply = msgspec.json.decode(msgspec.json.encode(wire.model_reply(model, load_prices())))
+    assert reply["price"] == told | {"rule": rule, "version": 1}
 
 
 async def test_a_model_is_read_by_its_name(visitor: Visitor) -> None:
     """One model, as in the list; 404 for others and for those that clients are not told of."""
     (listed,) = (await visitor.http.get("/v1/models")).json()["data"]
     assert (await visitor.http.get("/v1/models/upscale")).json() == listed
-    for name in ("noop", "UPSCALE", "%00"):
+    for name in ("noop", "noop-heavy", "UPSCALE", "%00"):
         reply = await visitor.http.get(f"/v1/models/{name}")
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")

@@ -42,7 +42,7 @@ from burnish.client._errors import (
     Unreachable,
     UnsupportedMedia,
 )
-from burnish.client._shapes import Model, Output, Task, Upload
+from burnish.client._shapes import Model, Output, Price, Task, Upload
 
 __all__ = [
     "DEFAULT_URL",
@@ -60,6 +60,7 @@ __all__ = [
     "NotBurnish",
     "NotFound",
     "Output",
+    "Price",
     "Problem",
     "Refused",
     "StillRunning",

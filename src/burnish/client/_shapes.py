@@ -1,10 +1,10 @@
-"""What the service answers with, as frozen values: tasks, outputs, uploads, models.
+"""What the service answers with, as frozen values: tasks, outputs, uploads, models, prices.
 
 Read from the replies' JSON by the resources. Members that this version does not know stay in `raw`, so that a
 newer service can be read by an older client. Times are aware, sizes in bytes, progress from 0 to 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
@@ -139,13 +139,44 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in whole credits, counted by `unit`.
+
+    A `task` costs `credits`; an `image` by its megapixels, the first of `tiers` that it lies in (`below` or `up_to`
+    so many); a `second` of video by its resolution, in `table`: up to 30 frames a second, to 60, below 120, and 120.
+    `version` is the edition of the service's table.
+    """
+
+    rule: str
+    version: int
+    unit: str
+    credits: int | None
+    tiers: tuple[Json, ...]
+    table: Mapping[str, Sequence[int]]
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
+        return cls(
+            rule=data["rule"],
+            version=data["version"],
+            unit=data["unit"],
+            credits=data.get("credits"),
+            tiers=tuple(data.get("tiers") or ()),
+            table=data.get("table") or {},
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Something the service can do: its public name, the JSON schema of its input, its price and its limits."""
 
     name: str
     description: str
     input_schema: Json
-    price: Any
+    price: Price
     limits: Json
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
@@ -156,7 +187,7 @@ class Model:
             name=data["name"],
             description=data.get("description") or "",
             input_schema=data.get("input_schema") or {},
-            price=data.get("price"),
+            price=Price.from_json(data["price"]),
             limits=data.get("limits") or {},
             raw=data,
         )

@@ -1,13 +1,15 @@
 """The models that clients may name: plain data, read by the API, the workers and the children alike.
 
 A model says what runs it (a module that only the inference child imports), in which lane, which parameters it
-takes, what it costs and what it can take. Nothing heavy is imported here.
+takes, the rule that it is priced by and what it can take. Nothing heavy is imported here.
 """
 
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+
+from burnish.credits.price import Measure
 
 Lane = Literal["light", "heavy"]
 
@@ -28,23 +30,20 @@ class Limits(Struct, frozen=True):
     types: tuple[str, ...] = _PICTURES_IN
 
 
-class Price(Struct, frozen=True):
-    """Whole credits for each `unit`."""
-
-    credits: int
-    unit: Literal["task"] = "task"
-
-
 class Model(Struct, frozen=True):
-    """One model. `sources`: the parameters that name bytes (an upload's id or a URL), in the order they are read."""
+    """One model.
+
+    `sources`: the parameters that name bytes (an upload's id or a URL), in the order they are read. `price`: the
+    name of a rule in the table of prices.
+    """
 
     name: str
     description: str
     runner: str
     lane: Lane
     parameters: type[Struct]
+    price: str
     sources: tuple[str, ...] = ("image",)
-    price: Price = Price(0)
     limits: Limits = Limits()
     deadline_seconds: int = 900
     public: bool = True
@@ -86,6 +85,7 @@ _MODELS: Final = {
             runner="burnish.engines.runners.upscale",
             lane="light",
             parameters=Upscale,
+            price="photo-standard",
         ),
         Model(
             name="noop",
@@ -93,6 +93,17 @@ _MODELS: Final = {
             runner=IN_THE_WORKER,
             lane="light",
             parameters=Noop,
+            price="noop",
+            sources=(),
+            public=False,
+        ),
+        Model(
+            name="noop-heavy",
+            description="Does nothing, in the lane of heavy models.",
+            runner=IN_THE_WORKER,
+            lane="heavy",
+            parameters=Noop,
+            price="noop",
             sources=(),
             public=False,
         ),
@@ -114,6 +125,11 @@ def runners() -> tuple[str, ...]:
     return tuple(sorted({model.runner for model in _MODELS.values()} - {IN_THE_WORKER}))
 
 
+def price_rules() -> frozenset[str]:
+    """The rules that a table of prices must have."""
+    return frozenset(model.price for model in _MODELS.values())
+
+
 def input_schema(model: Model) -> dict[str, object]:
     """The JSON schema of a model's `input`, whole, without references."""
     (_,), definitions = msgspec.json.schema_components((model.parameters,))
@@ -125,6 +141,14 @@ def output_size(params: Struct, width: int, height: int) -> tuple[int, int]:
     """Width and height of what a model makes of a picture."""
     scale: int = getattr(params, "scale", 1)
     return width * scale, height * scale
+
+
+def output_measure(params: Struct, width: int | None, height: int | None) -> Measure:
+    """What is known of that which a model makes, for its price; without `width` and `height`, as much as nothing."""
+    if width is None or height is None:
+        return Measure()
+    out_width, out_height = output_size(params, width, height)
+    return Measure(width=out_width, height=out_height)
 
 
 def output_refusal(

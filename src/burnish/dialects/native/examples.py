@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from burnish.credits.prices import load_prices
 from burnish.dialects.native import wire
 from burnish.engines import catalogue
 from burnish.ids import to_wire
@@ -105,5 +106,7 @@ UPLOAD_ARRIVED: Final = wire.UploadReply(
     expires_at=_AT + _WEEK,
 )
 
-MODEL_PAGE: Final = wire.ModelPage(data=[wire.model_reply(model) for model in catalogue.models()])
+MODEL_PAGE: Final = wire.ModelPage(
+    data=[wire.model_reply(model, load_prices()) for model in catalogue.models()]
+)
 MODEL: Final = MODEL_PAGE.data[0]

@@ -206,7 +206,8 @@ async def _linked(request: Request, purpose: str) -> Blob:
 
 async def list_models(request: Request) -> Reply:
     await caller(request)
-    return json(wire.ModelPage(data=[wire.model_reply(model) for model in catalogue.models()]))
+    prices = request.resources.prices
+    return json(wire.ModelPage(data=[wire.model_reply(model, prices) for model in catalogue.models()]))
 
 
 async def get_model(request: Request) -> Reply:
@@ -215,7 +216,7 @@ async def get_model(request: Request) -> Reply:
     model = next((model for model in catalogue.models() if model.name == name), None)
     if model is None:
         raise NotFound(f"There is no model {name[:60]!r}.")
-    return json(wire.model_reply(model))
+    return json(wire.model_reply(model, request.resources.prices))
 
 
 def _id(request: Request, prefix: str) -> UUID:

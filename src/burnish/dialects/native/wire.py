@@ -11,7 +11,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from burnish.engines.catalogue import Limits, Model, Price, input_schema, models
+from burnish.credits.price import Tier, Unit
+from burnish.credits.prices import Prices
+from burnish.engines.catalogue import Limits, Model, input_schema, models
 from burnish.errors import STATUS_REASONS, Invalid
 from burnish.ids import new_id, to_wire
 from burnish.keys.key import Key
@@ -248,6 +250,34 @@ class UploadReply(Struct, frozen=True, kw_only=True):
     expires_at: Moment
 
 
+class Price(Struct, frozen=True, kw_only=True):
+    """What a model costs, in whole credits: `credits`, `tiers` or `table`, as the unit wants."""
+
+    rule: Annotated[str, _says("Its name in the table of prices.")]
+    version: Annotated[int, _says("The edition of that table; tasks say it as `price_version`.")]
+    unit: Annotated[
+        Unit, _says("What is counted: tasks, images by their size, or seconds of video that are made.")
+    ]
+    credits: Annotated[int, _says("Of one task.")] | UnsetType = UNSET
+    tiers: (
+        Annotated[
+            list[Tier],
+            _says("Of one image, by its megapixels: the first that it lies in, `below` or `up_to` so many."),
+        ]
+        | UnsetType
+    ) = UNSET
+    table: (
+        Annotated[
+            dict[str, list[int]],
+            _says(
+                "Of one second, by resolution (HD, FHD, 2K, 4K, 8K): up to 30 frames a second, to 60, below 120, "
+                "and 120."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 class ModelReply(Struct, frozen=True, kw_only=True):
     """Something the service can do."""
 
@@ -400,16 +430,21 @@ def upload_reply(blob: Blob, links: Links) -> UploadReply:
 
 
 @cache
-def model_reply(model: Model) -> ModelReply:
+def model_reply(model: Model, prices: Prices) -> ModelReply:
     return ModelReply(
         name=model.name,
         description=model.description,
         lane=model.lane,
         input_schema=input_schema(model),
-        price=model.price,
+        price=_price(model, prices),
         limits=model.limits,
         deadline_seconds=model.deadline_seconds,
     )
+
+
+def _price(model: Model, prices: Prices) -> Price:
+    rule = msgspec.to_builtins(prices.get_rule(model.price))
+    return msgspec.convert(rule | {"rule": model.price, "version": prices.version}, Price)
 
 
 def _literal(word: T) -> Any:
