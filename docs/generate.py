@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: the settings, the command line, the migrations' fingerprints.
+"""Writes the pages that are made from the code: settings, command line, prices, the migrations' fingerprints.
 
 `scripts/docs` calls it after one of these changed; `--check` writes nothing, names what is stale and
 exits 1. A migration that a release has shipped is never edited: its line in the fingerprints never changes.
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.cli import _VERBS
+from burnish.credits.price import FRAME_RATES, ByMegapixels, BySecond, Flat, span
+from burnish.credits.prices import load_prices
 from burnish.settings import Settings
 from burnish.storage.migrate import migrations
 
@@ -125,6 +127,54 @@ def _written(action: argparse.Action) -> str:
     )
 
 
+PRICES = """\
+# Prices
+
+<!-- Made from src/burnish/credits/prices.toml by scripts/docs. -->
+
+The table that Burnish is shipped with, edition {version}, in whole credits. [Set prices](../howto/set-prices.md) tells how to
+have others; `GET /v1/models` tells those that apply. A model names its rule: see [models](models.md).
+
+What is paid for is what is made, not what was sent:
+
+- A megapixel is 1,000,000 pixels. A tier begins with the figure that it is named for: exactly 8 megapixels are "8 to 12".
+  Only at the last figure it is the other way round: exactly 216 (or 34) megapixels still belong to the tier that ends there.
+- Every second that was begun counts, at least one. Lengths are taken to the millisecond.
+- A video is of the smallest resolution that has room for its pixels, whichever way it is turned: HD up to 1280 x 720, FHD up
+  to 1920 x 1080, 2K up to 2560 x 1440, 4K up to 3840 x 2160, 8K above.
+- 30 and 60 frames a second belong to the column that they end; 120 is a column of its own, and nothing is faster. Rates are
+  taken to the hundredth.
+
+What has no price is not made: the task fails with `output_too_large`, which costs nothing.
+
+HitPaw's own table is followed to the credit. It says "80 credits, $0.05" for the first tier of `photo-generative-enhance`;
+at its $0.001 a credit that is 50, and 80 would be more than the next tier costs, so 50 is taken.
+"""
+
+
+def prices_page() -> str:
+    """Every rule of the shipped table: flat ones, then images by tier, then video by the second."""
+    prices = load_prices()
+    page = [PRICES.format(version=prices.version)]
+    page += ["## By the task\n", "| rule | credits |", "| --- | --- |"]
+    page += [
+        f"| `{name}` | {rule.credits} |" for name, rule in prices.rules.items() if isinstance(rule, Flat)
+    ]
+    page.append("\n## By the image\n")
+    for name, rule in prices.rules.items():
+        if isinstance(rule, ByMegapixels):
+            page += [f"| `{name}` | credits |", "| --- | --- |"]
+            page += [f"| {span(rule.tiers, tier)} | {tier.credits} |" for tier in rule.tiers]
+            page.append("")
+    page.append("## By the second of video\n")
+    for name, rule in prices.rules.items():
+        if isinstance(rule, BySecond):
+            page += [f"| `{name}`, frames a second | {' | '.join(FRAME_RATES)} |", "| --- " * 5 + "|"]
+            page += [f"| {size} | {' | '.join(map(str, row))} |" for size, row in rule.table.rows().items()]
+            page.append("")
+    return "\n".join(page)
+
+
 def fingerprints() -> str:
     """What `sha256sum` prints for the migrations, in their order."""
     return "".join(f"{m.checksum}  {m.number:04}_{m.name}.sql\n" for m in migrations())
@@ -133,6 +183,7 @@ def fingerprints() -> str:
 PAGES = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/cli.md": command_line_page,
+    "docs/reference/prices.md": prices_page,
     "src/burnish/storage/migrations/SHA256SUMS": fingerprints,
 }
 

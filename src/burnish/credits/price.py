@@ -174,7 +174,7 @@ def price(rule: Rule, measure: Measure) -> Priced:
         case ByMegapixels(tiers=tiers):
             assert measure.count is not None
             tier = _tier(tiers, measure)
-            return _priced("image", _span(tiers, tier), measure.count, tier.credits)
+            return _priced("image", span(tiers, tier), measure.count, tier.credits)
         case BySecond(table=table):
             assert measure.seconds is not None
             rows = table.rows()
@@ -216,7 +216,7 @@ def _tier(tiers: tuple[Tier, ...], measure: Measure) -> Tier:
     raise Failed("output_too_large", f"{_size(measure)}; {most} megapixels are made by this model.")
 
 
-def _span(tiers: tuple[Tier, ...], tier: Tier) -> str:
+def span(tiers: tuple[Tier, ...], tier: Tier) -> str:
     """In words: "below 8 megapixels", "8 to 12 megapixels", "above 216 megapixels"."""
     before = next((smaller for smaller, larger in pairwise(tiers) if larger is tier), None)
     if before is None:
