@@ -7,6 +7,8 @@ import pytest
 from burnish.credits.price import BySecond, Measure, bounds, price
 from burnish.credits.prices import load_prices, parse
 from burnish.errors import Unusable
+from burnish.resources import open_resources
+from burnish.settings import Settings
 
 
 def test_an_operators_file_stands_in_for_the_shipped_one(tmp_path: Path) -> None:
@@ -42,6 +44,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
         file.write_bytes(content)
     with pytest.raises(Unusable, match=r"prices\.toml cannot be read"):
         load_prices(str(file))
+
+
+async def test_nothing_is_opened_with_prices_that_mean_nothing(tmp_path: Path) -> None:
+    """The start stops before a directory or a database is touched; the models' rules are asked for."""
+    file, data = tmp_path / "prices.toml", tmp_path / "data"
+    file.write_text("version = 1\n[rules.noop]\nunit = 'task'\ncredits = 1\n")
+    with pytest.raises(Unusable, match="lack the rules photo-standard"):
+        async with open_resources(Settings(data=data, prices=str(file))):
+            pass
+    assert not data.exists()
 
 
 def rule(text: str) -> str:
