@@ -17,6 +17,7 @@ from burnish.credits.prices import Prices, load_prices
 from burnish.engines import catalogue
 from burnish.errors import Unusable
 from burnish.keys.authenticate import Authenticator
+from burnish.limits.counters import Counters, open_counters
 from burnish.outbound import Outbound
 from burnish.settings import Settings
 from burnish.storage import directory
@@ -44,6 +45,7 @@ class Resources:
     db: Database
     blobs: Blobs
     outbound: Outbound
+    counters: Counters
     authenticator: Authenticator
     submissions: Submissions
     reads: Reads
@@ -87,6 +89,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(blobs.close)
         outbound = Outbound(settings.outbound)
         stack.push_async_callback(outbound.close)
+        counters = await open_counters(settings.counters.url, settings.counters.processes)
+        stack.push_async_callback(counters.close)
         authenticator = Authenticator(db)
         stack.callback(authenticator.close)
         resources = Resources(
@@ -97,6 +101,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             db=db,
             blobs=blobs,
             outbound=outbound,
+            counters=counters,
             authenticator=authenticator,
             submissions=Submissions(db, settings.tasks),
             reads=Reads(db),

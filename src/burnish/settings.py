@@ -42,6 +42,24 @@ class Http:
     body_bytes: int = _setting(1_048_576, "Largest JSON body, in bytes.")
     wait_seconds: int = _setting(60, "Longest `?wait=` of a reading request, in seconds.")
     idle_seconds: int = _setting(20, "An upload that sends nothing for this long is cut, in seconds.")
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "Networks (CIDR) of proxies whose `X-Forwarded-For` names the client; others' is not believed."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    url: str = _setting("", "Where requests are counted. Empty: in each API process.")
+    processes: int = _setting(1, "API processes that share a limit when counters are in memory.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    ip_per_second: int = _setting(300, "Requests a second of one client address (IPv6: of one /64).")
+    ip_burst: int = _setting(300, "Requests of one client address that may come at once.")
+    ip_when_down: str = _setting(
+        "local", "While the counters' store is away: local (each process counts alone), open or closed (503)."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +147,8 @@ class Settings:
     )
     database: Database = field(default_factory=Database)
     http: Http = field(default_factory=Http)
+    counters: Counters = field(default_factory=Counters)
+    limits: Limits = field(default_factory=Limits)
     uploads: Uploads = field(default_factory=Uploads)
     tasks: Tasks = field(default_factory=Tasks)
     workers: Workers = field(default_factory=Workers)

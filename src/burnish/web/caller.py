@@ -1,27 +1,109 @@
 """Who is calling, and whether they may: the first thing a handler asks, before it reads a body.
 
-In this order, each step cheaper than what it guards: the rate of the caller's address, decided before anything is
-believed; the key, from the process's memory or the database; what the key may do; the rates of the key.
+In this order, each step cheaper than what it guards: the rate of the caller's address, decided by `endpoint.py` before
+anything is believed (`admit`); the key, from the process's memory or the database; the rates of the key, all or none;
+what the key may do. How the rates stand is noted on the request, and told in the headers of its reply.
 """
 
-from burnish.errors import Forbidden, Unauthenticated
+from collections.abc import Sequence
+from math import ceil
+from typing import Final, Literal
+
+from burnish.errors import Forbidden, Limited, Unauthenticated
 from burnish.keys.key import Key
+from burnish.limits.counters import Asked
+from burnish.limits.rate import Rate, Verdicts, slowest
 from burnish.web.request import Request
+
+Kind = Literal["create", "read"]
+
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+async def admit(request: Request) -> None:
+    """Spend the rate of the caller's address.
+
+    Raises:
+        Limited: `ip_rate_limited`.
+        Unavailable: `limits_unavailable`.
+    """
+    site = request.site
+    asked = (("ip", site.ip_rate),)
+    verdicts = await _spend(request, site.addresses.subject(request.scope), asked)
+    if not verdicts[0].allowed:
+        request.rates = verdicts
+        message = "This address has sent too many requests in too short a time."
+        raise _limited(message, verdicts, code="ip_rate_limited", scope="ip")
 
 
 async def caller(request: Request, scope: str | None = None) -> Key:
-    """The key that calls, which holds `scope`.
+    """The key that calls, which holds `scope`, and whose rates allow it.
 
     Raises:
         Unauthenticated: `missing_key`, or what the key's secret is at fault for.
+        Limited: `rate_limited`, or `polling_rate_limited` where it only reads.
         Forbidden: `scope_missing`.
-        Unavailable: the database does not answer.
+        Unavailable: the database does not answer, or `limits_unavailable`.
     """
     key = await request.resources.authenticator.authenticate(_secret(request), request.now)
+    request.account_id = key.account_id
+    kind: Kind = "read" if request.method in _READS else "create"
+    await spend_rates(request, key, rates_of(key, kind), kind)
     if scope is not None and scope not in key.scopes:
         raise Forbidden(f"This key lacks the scope {scope}.", code="scope_missing", details={"scope": scope})
-    request.account_id = key.account_id
     return key
+
+
+def rates_of(key: Key, kind: Kind) -> Sequence[Rate]:  # noqa: ARG001 - until plans give keys their rates
+    """The rates of the key's plan for requests of that kind."""
+    return ()
+
+
+async def spend_rates(request: Request, key: Key, rates: Sequence[Rate], kind: Kind) -> None:
+    """Spend one request of all of the key's rates, or of none; how they stand then is told in the reply's headers.
+
+    Raises:
+        Limited: `rate_limited` or `polling_rate_limited`; the details name the rate that lasts longest.
+        Unavailable: `limits_unavailable`.
+    """
+    if not rates:
+        return
+    subject = str(key.id)
+    verdicts = await _spend(request, str(key.account_id), [(subject, rate) for rate in rates])
+    request.rates = verdicts
+    if slowest(verdicts) is None:
+        return
+    if kind == "read":
+        message = "This key reads too often."
+        raise _limited(message, verdicts, code="polling_rate_limited", scope="key", advice="slow_polling")
+    message = "This key has created or changed too much in too short a time."
+    raise _limited(message, verdicts, code="rate_limited", scope="key")
+
+
+async def _spend(request: Request, tag: str, asked: Sequence[Asked]) -> Verdicts:
+    verdicts = request.resources.counters.spend(tag, asked)
+    return verdicts if isinstance(verdicts, list) else await verdicts
+
+
+def _limited(message: str, verdicts: Verdicts, *, code: str, scope: str, advice: str = "wait") -> Limited:
+    """The refusal in the words of the rate that lasts longest."""
+    verdict = slowest(verdicts)
+    assert verdict is not None
+    rate = verdict.rate
+    return Limited(
+        f"{message} At most {rate.limit} in {rate.window_seconds:g} s, {rate.burst} at once.",
+        code=code,
+        retry_after=ceil(verdict.retry_after_seconds),
+        details={
+            "policy": rate.name,
+            "scope": scope,
+            "limit": rate.limit,
+            "used": verdict.used,
+            "remaining": verdict.remaining,
+            "reset": ceil(verdict.reset_seconds),
+            "advice": advice,
+        },
+    )
 
 
 def _secret(request: Request) -> str:

@@ -11,7 +11,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from burnish import log
-from burnish.errors import MethodNotAllowed, NotFound, Refused, Unavailable
+from burnish.errors import Limited, MethodNotAllowed, NotFound, Refused, Unavailable
+from burnish.web.caller import admit
 from burnish.web.operation import Operation, Words
 from burnish.web.replies import Reply, Stream
 from burnish.web.request import HungUp, Request, Site
@@ -39,8 +40,10 @@ class Endpoint:
         status, code = _HUNG_UP, None
         try:
             try:
-                reply = await self._operation(request).handle(request)
+                operation = await self._entered(request)
+                reply = await operation.handle(request)
             except Refused as refused:
+                request.limited = refused if isinstance(refused, Limited) else None
                 reply, code = self._words(request, refused), refused.code
             await reply.send(request, send)
             status = reply.status
@@ -55,8 +58,10 @@ class Endpoint:
         finally:
             self._note(request, status, code, time.perf_counter() - started)
 
-    def _operation(self, request: Request) -> Operation:
+    async def _entered(self, request: Request) -> Operation:
         operation = self._operations.get(request.scope["method"])
+        if operation is None or operation.access != "open":
+            await admit(request)
         if operation is None:
             raise self._unknown(request)
         if self._site.draining and not operation.while_draining:

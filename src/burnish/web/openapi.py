@@ -15,12 +15,21 @@ _REQUEST_ID: Final = {
     "description": "The request's id, also in the operator's log.",
     "schema": {"type": "string"},
 }
+#: On every reply to a key that has limits.
+_LIMITS: Final = {
+    "RateLimit-Policy": {"description": "The limits that hold here.", "schema": {"type": "string"}},
+    "RateLimit": {
+        "description": "Of each limit: `r`, how many are left, and `t`, in how many seconds all are.",
+        "schema": {"type": "string"},
+    },
+}
 #: Codes that an operation may answer with because of how it is entered.
 _ALWAYS: Final = ("internal", "draining")
 _WITH_KEY: Final = (
-    "missing_key", "malformed_key", "unknown_key", "revoked_key", "expired_key", "database_unavailable",
+    "missing_key", "malformed_key", "unknown_key", "revoked_key", "expired_key", "ip_rate_limited",
+    "database_unavailable", "limits_unavailable",
 )  # fmt: skip
-_SIGNED: Final = ("database_unavailable",)
+_SIGNED: Final = ("ip_rate_limited", "database_unavailable", "limits_unavailable")
 
 
 def document(
@@ -107,7 +116,7 @@ def _answers(operation: Operation) -> Schema:
         }
         answers[str(status)] = {
             "description": operation.meanings.get(status, "Done."),
-            "headers": headers | {"Request-Id": _REQUEST_ID},
+            "headers": headers | _common(operation),
         }
         if body is not None:
             answers[str(status)]["content"] = _content(body, operation.answer_example)
@@ -119,7 +128,7 @@ def _refusals(operation: Operation, codes: Mapping[str, Code], error: type[Any])
     if operation.access == "signed":
         names += _SIGNED
     elif operation.access != "open":
-        names += _WITH_KEY
+        names += (*_WITH_KEY, "polling_rate_limited" if operation.method == "GET" else "rate_limited")
     if ":" in operation.access:
         names.append("scope_missing")
     by_status: defaultdict[int, list[str]] = defaultdict(list)
@@ -128,12 +137,18 @@ def _refusals(operation: Operation, codes: Mapping[str, Code], error: type[Any])
     return {
         str(status): {
             "description": " ".join(f"`{name}`: {codes[name].meaning}" for name in found),
-            "headers": {"Request-Id": _REQUEST_ID},
+            "headers": _common(operation),
             "content": _content(error, None),
             "x-codes": found,
         }
         for status, found in sorted(by_status.items())
     }
+
+
+def _common(operation: Operation) -> Schema:
+    """The headers of every reply."""
+    limits = _LIMITS if operation.access not in {"open", "signed"} else {}
+    return {"Request-Id": _REQUEST_ID, **limits}
 
 
 def _content(body: Any, example: object) -> Schema:

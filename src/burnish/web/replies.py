@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from starlette.types import Message, Send
 
+from burnish.web import ratelimit
 from burnish.web.request import HungUp, Request
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -81,8 +82,9 @@ def text(value: str, media_type: str, *, headers: Headers = ()) -> Reply:
 
 
 def _start(status: int, request: Request, headers: Headers) -> Message:
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [*headers, (b"request-id", request.id.encode())],
-    }
+    headers = [*headers, (b"request-id", request.id.encode())]
+    if request.rates or request.standings:
+        headers += ratelimit.headers(request.rates, request.standings)
+    if request.limited is not None:
+        headers += ratelimit.waiting(request.limited, request.rates)
+    return {"type": "http.response.start", "status": status, "headers": headers}

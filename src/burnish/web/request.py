@@ -6,22 +6,31 @@ Made by `endpoint.py` for every request; nothing in it is parsed before it is as
 import asyncio
 from collections.abc import Coroutine
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from starlette.types import Receive, Scope
 
+from burnish.errors import Limited, Unusable
 from burnish.ids import new_id, to_wire
+from burnish.limits.rate import Rate, Verdicts, WhenDown
 from burnish.metrics import Metrics
 from burnish.resources import Resources
+from burnish.settings import Limits
 from burnish.uploads.sign import Links
+from burnish.web.address import Addresses
 from burnish.web.once import Once
+from burnish.web.ratelimit import Standing
 
 T = TypeVar("T")
 
 
 class Site:
-    """What all surfaces of a process share."""
+    """What all surfaces of a process share.
+
+    Raises:
+        Unusable: a setting of `limits` or `http.trusted_proxies` means nothing.
+    """
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
@@ -29,6 +38,8 @@ class Site:
         self.links = Links(resources.secret_keys, self.public_url)
         self.metrics = Metrics()
         self.once = Once()
+        self.addresses = Addresses(resources.settings.http.trusted_proxies)
+        self.ip_rate = _ip_rate(resources.settings.limits)
         self._stopping = asyncio.Event()
 
     @property
@@ -44,6 +55,14 @@ class Site:
         await self._stopping.wait()
 
 
+def _ip_rate(limits: Limits) -> Rate:
+    try:
+        when_down = cast("WhenDown", limits.ip_when_down)
+        return Rate("ip-rate", limits.ip_per_second, 1.0, limits.ip_burst, when_down)
+    except ValueError as error:
+        raise Unusable(f"limits.ip_per_second, ip_burst, ip_when_down: {error}.") from error
+
+
 class HungUp(Exception):
     """The client is gone; there is nobody to answer."""
 
@@ -52,9 +71,13 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Request:
-    """`id` goes into the reply, the log and the task; `account_id` is known once `caller` has said who it is."""
+    """`id` goes into the reply, the log and the task; `account_id` is known once `caller` has said who it is.
 
-    __slots__ = ("account_id", "id", "receive", "resources", "scope", "site")
+    `rates`, `standings` and `limited` are what the reply's headers tell of limits: the verdicts on the key's rates, the
+    quotas that were looked at, and the refusal, if it was one.
+    """
+
+    __slots__ = ("account_id", "id", "limited", "rates", "receive", "resources", "scope", "site", "standings")
 
     def __init__(self, site: Site, scope: Scope, receive: Receive) -> None:
         self.site = site
@@ -63,6 +86,9 @@ class Request:
         self.receive = receive
         self.id = to_wire("req", new_id())
         self.account_id: UUID | None = None
+        self.rates: Verdicts = []
+        self.standings: list[Standing] = []
+        self.limited: Limited | None = None
 
     @property
     def method(self) -> str:

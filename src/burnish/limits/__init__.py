@@ -1,0 +1,1 @@
+"""What a limit is: rates of requests, and how they are counted."""
