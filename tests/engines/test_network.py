@@ -100,6 +100,13 @@ def test_tiles_leave_no_seam(upscaler: Upscaler, photo: Pixels, mode: str, scale
     assert np.abs(run(cut, photo, mode, scale).astype(int) - whole).max() <= 1
 
 
+def test_after_a_rest_the_result_is_the_same(upscaler: Upscaler, photo: Pixels) -> None:
+    """Memory that was given back is taken again."""
+    before = run(upscaler, photo, "restore", 4)
+    upscaler.rest()
+    assert (run(upscaler, photo, "restore", 4) == before).all()
+
+
 @pytest.mark.parametrize(("mode", "scale"), MODES)
 def test_flat_surfaces_stay_flat(upscaler: Upscaler, mode: str, scale: int) -> None:
     """White stays white, in both precisions; `restore` may move middle tones a little, as its network does."""

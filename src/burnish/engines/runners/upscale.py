@@ -7,6 +7,7 @@ Speed, quality and what was tried: docs/why/engines.md.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from burnish.engines.catalogue import Upscale
 from burnish.engines.networks import chain as chains
 from burnish.engines.networks import ncnn, tiles
 from burnish.engines.networks.chain import Chain
+from burnish.engines.networks.streams import Streams
 from burnish.engines.wire import Picture
 
 Pixels = NDArray[Any]
@@ -36,7 +38,7 @@ TILE_PIXELS: Final = 3 << 17
 _BYTES_PER_PIXEL: Final = 1100
 #: Beside the tile: what compiling takes, and the smallest graphs.
 _BYTES_AT_LEAST: Final = 192 * 1024 * 1024
-_GRAPHS_KEPT: Final = 24
+_SHAPES_KEPT: Final = 24
 
 #: Gray levels by which the network's own answer to a flat surface is measured.
 _LEVELS: Final = range(12, 256, 9)
@@ -66,8 +68,7 @@ class Upscaler:
 
     def __init__(self, threads: int, precision: str, tile_pixels: int = TILE_PIXELS) -> None:
         self._core = ov.Core()
-        self._threads = threads
-        self._streams = min(STREAMS, threads)
+        self._streams = Streams(threads, STREAMS)
         self._tile_pixels = tile_pixels
         if precision == "auto":
             able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -78,7 +79,7 @@ class Upscaler:
             "faithful": chains.from_deconvolution(ncnn.read(ncnn.find(*FAITHFUL))),
         }
         self._chains: dict[_Variant, Chain] = {}
-        self._compiled: OrderedDict[tuple[_Variant, int, int], Any] = OrderedDict()
+        self._compiled: OrderedDict[tuple[_Variant, int, int], list[Any]] = OrderedDict()
         self.facts = {
             "precision": precision,
             "device": str(self._core.get_property("CPU", "FULL_DEVICE_NAME")),
@@ -90,7 +91,7 @@ class Upscaler:
         del params  # both modes need about the same: the fourfold passes have smaller tiles
         graphs = 2 if picture.channels in (2, 4) else 1
         depth = picture.bits // 8
-        at_once = min(picture.pixels, self._streams * self._tile_pixels)
+        at_once = min(picture.pixels, self._streams.count * self._tile_pixels)
         return _BYTES_AT_LEAST + graphs * depth * at_once * _BYTES_PER_PIXEL
 
     def run(self, params: bytes, picture: Picture, source: memoryview, result: memoryview) -> Iterator[float]:
@@ -109,15 +110,17 @@ class Upscaler:
         made = np.frombuffer(result, kind).reshape(shape[0] * wanted.scale, shape[1] * wanted.scale, shape[2])
         count = 1 if gray else 3
         plan = self._plan(colours, picture)
-        try:
-            for first in range(0, len(plan.tiles), self._streams):
-                tiles_now = plan.tiles[first : first + self._streams]
-                self._round(colours, pixels[..., :count], made[..., :count], plan, tiles_now)
-                if picture.channels > count:
-                    self._round(alpha, pixels[..., count:], made[..., count:], plan, tiles_now)
-                yield (first + len(tiles_now)) / len(plan.tiles)
-        finally:
-            self._rest()
+        self._release(*((variant, plan.height, plan.width) for variant in (colours, alpha)))
+        for first in range(0, len(plan.tiles), self._streams.count):
+            tiles_now = plan.tiles[first : first + self._streams.count]
+            self._round(colours, pixels[..., :count], made[..., :count], plan, tiles_now)
+            if picture.channels > count:
+                self._round(alpha, pixels[..., count:], made[..., count:], plan, tiles_now)
+            yield (first + len(tiles_now)) / len(plan.tiles)
+
+    def rest(self) -> None:
+        """Give back what the graphs worked with; they stay compiled."""
+        self._release()
 
     def _plan(self, variant: _Variant, picture: Picture) -> tiles.Plan:
         chain = self._chain(variant)
@@ -126,7 +129,7 @@ class Upscaler:
             picture.width,
             margin=chain.margin,
             most_pixels=max(1, self._tile_pixels // chain.k ** (2 * chain.passes - 2)),
-            at_once=self._streams,
+            at_once=self._streams.count,
             compiled=((height, width) for known, height, width in self._compiled if known == variant),
         )
 
@@ -140,8 +143,8 @@ class Upscaler:
     ) -> None:
         """Compute some tiles of `source` at the same time, into their places in `made`."""
         chain, scale = self._chain(variant), variant.scale
-        running: list[tuple[Any, Pixels]] = []
-        for top, left in tiles_now:
+
+        def compute(graph: Any, top: int, left: int) -> None:
             window = tiles.window(source, top, left, plan.height, plan.width, chain.margin)
             place = made[
                 top * scale : (top + plan.height) * scale, left * scale : (left + plan.width) * scale
@@ -149,41 +152,27 @@ class Upscaler:
             if variant.bound and window.min() == window.max():
                 place[...] = window.flat[0]
             else:
-                running.append((self._start(self._graph(variant, plan.height, plan.width), window), place))
-        for request, place in running:
-            rows = _unfold(_result(request), chain.k, chain.channels)
-            place[...] = rows[: place.shape[0], : place.shape[1]]
+                _unfold(_computed(graph, window), place, chain.k)
 
-    def _start(self, graph: Any, window: Pixels) -> Any:
-        """Send [H + 2m, W + 2m, C] into a graph."""
-        request = graph.create_infer_request()
-        request.set_input_tensor(ov.Tensor(np.ascontiguousarray(window[None])))
-        request.start_async()
-        return request
+        graphs = self._graphs(variant, plan.height, plan.width)
+        self._streams.each(
+            partial(compute, graph, top, left) for graph, (top, left) in zip(graphs, tiles_now, strict=False)
+        )
 
-    def _graph(self, variant: _Variant, height: int, width: int) -> Any:
+    def _graphs(self, variant: _Variant, height: int, width: int) -> list[Any]:
+        """The network for tiles of this shape, for each stream."""
         key = (variant, height, width)
         if key not in self._compiled:
             self._compiled[key] = self._compile(self._chain(variant), variant, height, width)
-            if len(self._compiled) > _GRAPHS_KEPT:
+            if len(self._compiled) > _SHAPES_KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return self._compiled[key]
 
-    def _compile(self, chain: Chain, variant: _Variant, height: int, width: int) -> Any:
+    def _compile(self, chain: Chain, variant: _Variant, height: int, width: int) -> list[Any]:
         graph = chains.graph(chain, height, width, bits=variant.bits, bound=variant.bound)
-        return self._core.compile_model(
-            graph,
-            "CPU",
-            {
-                # 16 bits are kept only by single precision, which has 24 to bf16's 8.
-                "INFERENCE_PRECISION_HINT": self._precision if variant.bits == 8 else "f32",
-                "NUM_STREAMS": self._streams,
-                "INFERENCE_NUM_THREADS": self._threads,
-                # Other workers, the API and the database want these cores too; nothing is lost without pinning.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
+        # 16 bits are kept only by single precision, which has 24 to bf16's 8.
+        return self._streams.compile(self._core, graph, self._precision if variant.bits == 8 else "f32")
 
     def _chain(self, variant: _Variant) -> Chain:
         if variant not in self._chains:
@@ -206,36 +195,36 @@ class Upscaler:
         same in each of the four pixels of a block, and twice that in two passes.
         """
         size = 8
-        graph = self._compile(chain, variant, size, size)
+        graph, *_ = self._compile(chain, variant, size, size)
         unit = 1 if variant.bits == 8 else 257
         kind = np.uint8 if variant.bits == 8 else np.uint16
         full = size + 2 * chain.margin
         given = np.array([level * unit for level in _LEVELS], np.float64)
         got = np.array(
             [
-                _result(self._start(graph, np.full((full, full, chain.channels), level, kind))).mean((0, 1))
+                _computed(graph, np.full((full, full, chain.channels), level, kind)).mean((0, 1))
                 for level in given.astype(kind)
             ]
         )
         gain = (given @ got) / (got * got).sum(0)
         return msgspec.structs.replace(chain, gain=gain.astype(np.float32))
 
-    def _rest(self) -> None:
-        """Give back what the graphs worked with; they stay compiled."""
-        for graph in self._compiled.values():
-            graph.release_memory()
+    def _release(self, *kept: tuple[_Variant, int, int]) -> None:
+        for key, graphs in self._compiled.items():
+            if key not in kept:
+                for graph in graphs:
+                    graph.release_memory()
 
 
-def _result(request: Any) -> Pixels:
-    """What comes out of a graph: [H', W', k * k * C]."""
-    request.wait()
-    blocks: Pixels = request.get_output_tensor().data[0]
+def _computed(graph: Any, window: Pixels) -> Pixels:
+    """[H + 2m, W + 2m, C] through a graph: [H', W', k * k * C]."""
+    answer = graph.create_infer_request().infer([window[None]], share_inputs=True, share_outputs=True)
+    blocks: Pixels = answer[0][0]
     return blocks
 
 
-def _unfold(blocks: Pixels, k: int, colours: int) -> Pixels:
-    """[H, W, k * k * C] in blocks of (dy, dx, C) -> [k * H, k * W, C], moved k * C samples at a time."""
-    height, width = blocks.shape[:2]
-    row = np.dtype((np.void, k * colours * blocks.itemsize))
-    moved = np.ascontiguousarray(blocks.view(row).reshape(height, width, k).transpose(0, 2, 1))
-    return moved.view(blocks.dtype).reshape(height * k, width * k, colours)
+def _unfold(blocks: Pixels, place: Pixels, k: int) -> None:
+    """Blocks of (dy, dx, C), [H', W', k * k * C], into a picture; what goes over its edge is left out."""
+    height, width, colours = place.shape[0] // k, place.shape[1] // k, place.shape[2]
+    inside = blocks[:height, :width].reshape(height, width, k, k, colours)
+    place.reshape(height, k, width, k, colours)[...] = inside.transpose(0, 2, 1, 3, 4)
