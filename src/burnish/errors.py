@@ -58,7 +58,7 @@ class Refused(Burnish):
     """A request that is not taken.
 
     `code` is stable, `param` is the path of the field at fault (`input.scale`), `retry_after` is in whole
-    seconds, `details` is plain JSON.
+    seconds, `details` is plain JSON. `standings`: how the account's quotas stood, where they were looked at.
     """
 
     code = "refused"
@@ -79,6 +79,7 @@ class Refused(Burnish):
         self.param = param
         self.retry_after = retry_after
         self.details = details or {}
+        self.standings: tuple[Any, ...] = ()
 
 
 class Malformed(Refused):

@@ -17,6 +17,7 @@ from burnish.credits.prices import Prices, load_prices
 from burnish.engines import catalogue
 from burnish.errors import Unusable
 from burnish.keys.authenticate import Authenticator
+from burnish.keys.plan import Plans, load_plans
 from burnish.limits.counters import Counters, open_counters
 from burnish.outbound import Outbound
 from burnish.settings import Settings
@@ -40,6 +41,7 @@ class Resources:
 
     settings: Settings
     secret_keys: tuple[str, ...]
+    plans: Plans
     prices: Prices
     clock: Clock
     db: Database
@@ -81,6 +83,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Raises:
         Unusable: the directory, the database, the storage or a setting; the message says what to do.
     """
+    plans = load_plans(settings.plans)
     prices = load_prices(settings.prices, catalogue.price_rules())
     directory.prepare(settings.data)
     async with contextlib.AsyncExitStack() as stack:
@@ -96,6 +99,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         resources = Resources(
             settings=settings,
             secret_keys=_secret_keys(settings),
+            plans=plans,
             prices=prices,
             clock=db.clock,
             db=db,
@@ -103,10 +107,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             outbound=outbound,
             counters=counters,
             authenticator=authenticator,
-            submissions=Submissions(db, settings.tasks),
+            submissions=Submissions(db, settings.tasks, plans, prices),
             reads=Reads(db),
-            arrivals=Arrivals(db, settings.tasks),
-            endings=Endings(db, settings.tasks),
+            arrivals=Arrivals(db, settings.tasks, plans, prices),
+            endings=Endings(db, settings.tasks, plans),
         )
         for group in (resources.submissions.group, resources.arrivals.group, resources.endings.group):
             stack.push_async_callback(group.close)

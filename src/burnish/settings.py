@@ -49,7 +49,12 @@ class Http:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    url: str = _setting("", "Where requests are counted. Empty: in each API process.")
+    url: str = _setting(
+        "",
+        "Where requests are counted. Empty: in each API process. For several: Redis or Valkey, "
+        "`redis://user:password@host:port/database`, `redis+cluster://host:port,host:port` or "
+        "`redis+sentinel://host:port,host:port/service`; with TLS `rediss…`, also as `valkey…`.",
+    )
     processes: int = _setting(1, "API processes that share a limit when counters are in memory.")
 
 
@@ -74,8 +79,6 @@ class Uploads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
-    at_once: int = _setting(1_000_000, "Tasks of one account that are ready or running at the same time.")
-    heavy_at_once: int = _setting(1_000_000, "The same, for heavy models.")
     max_attempts: int = _setting(3, "Runs of a task whose worker was lost, before it fails.")
     deadline_seconds: int = _setting(
         900, "Longest one run of a task may take unless its request says less, in seconds."
@@ -141,6 +144,7 @@ class Settings:
     blobs_url: str = _setting(
         "", "Where media lies (`file:///…`, `memory:///`). Empty: `blobs` in the data directory."
     )
+    plans: str = _setting("", "File of plans. Empty: the shipped ones.")
     prices: str = _setting("", "File of prices. Empty: the shipped ones.")
     testing: bool = _setting(
         False, "Tests only: an offset in the database moves the time, and the no-op model may be asked for."

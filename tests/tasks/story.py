@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from burnish.credits.prices import load_prices
 from burnish.engines import catalogue
 from burnish.ids import new_id
+from burnish.keys.plan import Plans, load_plans
 from burnish.settings import Settings
 from burnish.storage.postgres import Database
 from burnish.tasks import lease, store
@@ -58,6 +60,10 @@ class Story:
     arrivals: Arrivals
     endings: Endings
     reads: Reads
+    plans: Plans
+
+    async def submit(self, submission: Submission) -> Task:
+        return (await self.submissions.submit(submission)).task
 
     async def claim(self, rows: int = 10, lane: int = LIGHT) -> list[Claimed]:
         return await lease.claim(self.db, lane, rows, self.settings.tasks.lease_seconds)
@@ -70,12 +76,15 @@ class Story:
             return await store.read_tasks(connection, ids)
 
 
-def tell(db: Database, settings: Settings) -> Story:
+def tell(db: Database, settings: Settings, plans: Plans | None = None) -> Story:
+    plans = plans or load_plans()
+    prices = load_prices()
     return Story(
         db,
         settings,
-        Submissions(db, settings.tasks),
-        Arrivals(db, settings.tasks),
-        Endings(db, settings.tasks),
+        Submissions(db, settings.tasks, plans, prices),
+        Arrivals(db, settings.tasks, plans, prices),
+        Endings(db, settings.tasks, plans),
         Reads(db),
+        plans,
     )

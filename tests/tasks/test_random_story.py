@@ -1,6 +1,5 @@
 """Random sequences of everything that may happen to tasks: every invariant holds after each of them."""
 
-import dataclasses
 import random
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from burnish.tasks.cancel import cancel
 from burnish.tasks.task import FINAL, MOVES, Claimed, Task
 from burnish.workers.sweep import _lost_leases, _raised_ceilings
 from tasks.story import Story, a_submission, an_upscale, tell
+from terms import queueing
 
 _STEPS = st.lists(
     st.sampled_from(
@@ -47,10 +47,10 @@ class _World:
         story, pick = self.story, self.random.choice
         if name == "submit":
             submission = a_submission(pick(self.accounts), max_attempts=2)
-            self.seen[submission.id] = await story.submissions.submit(submission)
+            self.seen[submission.id] = await story.submit(submission)
         elif name == "submit_url":
             submission = an_upscale(pick(self.accounts), "https://example.com/a.png")
-            self.seen[submission.id] = await story.submissions.submit(submission)
+            self.seen[submission.id] = await story.submit(submission)
         elif name == "claim":
             self.running += await story.claim(rows=2)
         elif name == "fetch":
@@ -71,10 +71,10 @@ class _World:
             )
             self.late.append(task)
         elif name == "cancel" and self.seen:
-            await cancel(story.db, pick(list(self.seen.values())), story.settings.tasks)
+            await cancel(story.db, pick(list(self.seen.values())), story.plans)
         elif name == "release" and self.running:
             given_back, self.running = self.running, []
-            await lease.release(story.db, given_back, story.settings.tasks)
+            await lease.release(story.db, given_back)
             self.late += given_back
         elif name == "renew" and self.running:
             held = [(task.id, task.lease_id, "working", 0.3) for task in self.running]
@@ -90,7 +90,7 @@ class _World:
 
     async def check(self) -> None:
         """The invariants of the database, and that no status moved but along the table."""
-        assert await audit(self.story.db, self.story.settings.tasks) == []
+        assert await audit(self.story.db, self.story.plans) == []
         found = await self.story.read(list(self.seen))
         assert set(found) == set(self.seen), "an admitted task is never lost"
         for task_id, now in found.items():
@@ -110,7 +110,7 @@ def _reachable(start: str, end: str) -> bool:
 def _resources(story: Story) -> Any:
     from types import SimpleNamespace
 
-    return SimpleNamespace(db=story.db, clock=story.db.clock, settings=story.settings)
+    return SimpleNamespace(db=story.db, clock=story.db.clock, settings=story.settings, plans=story.plans)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,10 +120,9 @@ async def test_every_invariant_holds_after_every_step(
 ) -> None:
     """Submissions, claims, endings in time and late, cancellations, lost leases: nothing is lost, nothing doubled."""
     async with db.transaction() as tx:
-        await tx.execute("TRUNCATE tasks, blobs, accounts CASCADE")
+        await tx.execute("TRUNCATE tasks, blobs, windows, entries, usage, accounts CASCADE")
         accounts = [await ensure_account(tx, new_id(), name, db.clock.now()) for name in ("a", "b")]
-    narrow = dataclasses.replace(settings, tasks=dataclasses.replace(settings.tasks, at_once=ceiling))
-    world = _World(tell(db, narrow), accounts, seed)
+    world = _World(tell(db, settings, queueing(ceiling)), accounts, seed)
     for name in steps:
         await world.step(name)
         await world.check()

@@ -1,7 +1,6 @@
 """One task from submission to its end, and everything that may come between."""
 
 import asyncio
-import dataclasses
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -12,7 +11,6 @@ import pytest
 from burnish.errors import Expired, Failed, Invalid, NotFound, Unavailable
 from burnish.ids import new_id
 from burnish.keys.store import ensure_account
-from burnish.settings import Settings
 from burnish.storage.postgres import Database
 from burnish.tasks import lease
 from burnish.tasks.arrive import Seen
@@ -22,13 +20,14 @@ from burnish.tasks.find import list_tasks
 from burnish.tasks.submit import parameters_of
 from burnish.tasks.task import FINAL, MOVES, STATUSES
 from tasks.story import Story, a_submission, an_upscale, tell
+from terms import queueing
 
 Later = Callable[[float], Awaitable[None]]
 
 
 async def test_a_task_is_submitted_claimed_and_ended(story: Story, account: UUID) -> None:
     """The row tells the story at every step, and the slot comes and goes with it."""
-    submitted = await story.submissions.submit(a_submission(account))
+    submitted = await story.submit(a_submission(account))
     assert (submitted.status, submitted.ready) == ("queued", True)
 
     (claimed,) = await story.claim()
@@ -38,14 +37,14 @@ async def test_a_task_is_submitted_claimed_and_ended(story: Story, account: UUID
     assert await story.end(claimed)
     ended = await story.reads.get_task(account, "live", submitted.id, story.db.clock.now())
     assert (ended.status, ended.progress, ended.status_reason) == ("succeeded", 1.0, None)
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def test_what_submit_answers_is_what_the_row_says(story: Story, account: UUID) -> None:
     """The answer is made without reading back; it must not differ."""
     answers = [
-        await story.submissions.submit(a_submission(account, metadata=b'{"a": 1}')),
-        await story.submissions.submit(an_upscale(account, "https://example.com/a.jpg")),
+        await story.submit(a_submission(account, metadata=b'{"a": 1}')),
+        await story.submit(an_upscale(account, "https://example.com/a.jpg")),
     ]
 
     found = await story.read([answer.id for answer in answers])
@@ -54,22 +53,22 @@ async def test_what_submit_answers_is_what_the_row_says(story: Story, account: U
 
 async def test_an_ending_is_final_and_happens_once(story: Story, account: UUID) -> None:
     """A second ending, and a cancellation after it, change nothing."""
-    task = await story.submissions.submit(a_submission(account))
+    task = await story.submit(a_submission(account))
     (claimed,) = await story.claim()
     assert await story.end(claimed)
 
     assert not await story.end(claimed, "internal")
-    await cancel(story.db, task, story.settings.tasks)  # a reader's stale view of it
+    await cancel(story.db, task, story.plans)  # a reader's stale view of it
     found = (await story.read([task.id]))[task.id]
     assert (found.status, found.status_reason) == ("succeeded", None)
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def test_a_lost_lease_cannot_end_a_task(story: Story, account: UUID, later: Later) -> None:
     """A worker believed dead ends its task after another has it: nothing changes; the other's ending stands."""
     from burnish.workers.sweep import _lost_leases
 
-    task = await story.submissions.submit(a_submission(account))
+    task = await story.submit(a_submission(account))
     (dead,) = await story.claim()
     await later(story.settings.tasks.lease_seconds + 1)
     await _lost_leases(_resources_of(story))
@@ -80,14 +79,14 @@ async def test_a_lost_lease_cannot_end_a_task(story: Story, account: UUID, later
     assert not await story.end(dead)
     assert (await story.read([task.id]))[task.id].status == "running"
     assert await story.end(alive)
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def test_worker_lost_after_the_last_attempt(story: Story, account: UUID, later: Later) -> None:
     """A task that kills every worker fails after `max_attempts`, with the reason, and its slot is free."""
     from burnish.workers.sweep import _lost_leases
 
-    task = await story.submissions.submit(a_submission(account, max_attempts=2))
+    task = await story.submit(a_submission(account, max_attempts=2))
     for _ in range(2):
         (_,) = await story.claim()
         await later(story.settings.tasks.lease_seconds + 1)
@@ -95,14 +94,14 @@ async def test_worker_lost_after_the_last_attempt(story: Story, account: UUID, l
 
     found = (await story.read([task.id]))[task.id]
     assert (found.status, found.status_reason, found.attempts) == ("failed", "worker_lost", 2)
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def test_a_renewed_lease_is_not_lost(story: Story, account: UUID, later: Later) -> None:
     """Renewing holds; what is not renewed is told from what is."""
     from burnish.workers.sweep import _lost_leases
 
-    await story.submissions.submit(a_submission(account))
+    await story.submit(a_submission(account))
     (claimed,) = await story.claim()
     await later(story.settings.tasks.lease_seconds - 1)
     held = [(claimed.id, claimed.lease_id, "working", 0.5), (new_id(), new_id(), "working", 0.5)]
@@ -117,35 +116,34 @@ async def test_a_released_task_is_claimed_again_at_once_and_costs_no_attempt(
     story: Story, account: UUID
 ) -> None:
     """A worker that stops gives back what it has."""
-    await story.submissions.submit(a_submission(account))
+    await story.submit(a_submission(account))
     (first,) = await story.claim()
-    await lease.release(story.db, [first], story.settings.tasks)
+    await lease.release(story.db, [first])
     (again,) = await story.claim()
 
     assert (again.id, again.attempts) == (first.id, 1)
     assert not await story.end(first)
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 @pytest.mark.parametrize("when", ["waiting", "queued", "parked", "running"])
 async def test_cancel_frees_the_slot_at_once(story: Story, account: UUID, when: str, db: Database) -> None:
     """From any state before its end; again is the same; the worker's ending comes too late."""
-    settings = _with(story.settings, at_once=1)
-    story = tell(db, settings)
-    blocker = await story.submissions.submit(a_submission(account)) if when == "parked" else None
+    story = tell(db, story.settings, queueing(1))
+    blocker = await story.submit(a_submission(account)) if when == "parked" else None
     submission = (
         an_upscale(account, "https://example.com/a.jpg") if when == "waiting" else a_submission(account)
     )
-    task = await story.submissions.submit(submission)
+    task = await story.submit(submission)
     claimed = await story.claim() if when == "running" else []
 
-    await cancel(db, task, settings.tasks)
-    await cancel(db, task, settings.tasks)
+    await cancel(db, task, story.plans)
+    await cancel(db, task, story.plans)
 
     found = (await story.read([task.id]))[task.id]
     assert (found.status, found.status_reason) == ("cancelled", "cancelled_by_user")
     assert [await story.end(c) for c in claimed] == [False] * len(claimed)
-    assert await audit(db, settings.tasks) == []
+    assert await audit(db, story.plans) == []
     assert [c.id for c in await story.claim()] == ([blocker.id] if blocker else [])
 
 
@@ -153,16 +151,15 @@ async def test_over_a_ceiling_tasks_are_parked_and_promoted_one_by_one(
     story: Story, account: UUID, db: Database
 ) -> None:
     """Two slots, five tasks: never more than two are ready or running, each ending lets the next in, in order."""
-    settings = _with(story.settings, at_once=2)
-    story = tell(db, settings)
-    ids = [(await story.submissions.submit(a_submission(account))).id for _ in range(5)]
+    story = tell(db, story.settings, queueing(2))
+    ids = [(await story.submit(a_submission(account))).id for _ in range(5)]
     order = []
     while claimed := await story.claim():
         assert len(claimed) <= 2
         for task in claimed:
             order.append(task.id)
             assert await story.end(task)
-            assert await audit(db, settings.tasks) == []
+            assert await audit(db, story.plans) == []
 
     assert order == ids
 
@@ -171,11 +168,11 @@ async def test_a_raised_ceiling_lets_parked_tasks_in(story: Story, account: UUID
     """The sweep promotes after the settings changed."""
     from burnish.workers.sweep import _raised_ceilings
 
-    narrow = tell(db, _with(story.settings, at_once=1))
+    narrow = tell(db, story.settings, queueing(1))
     for _ in range(4):
-        await narrow.submissions.submit(a_submission(account))
+        await narrow.submit(a_submission(account))
     assert len(await narrow.claim()) == 1
-    await _raised_ceilings(_resources_of(tell(db, _with(story.settings, at_once=3))))
+    await _raised_ceilings(_resources_of(tell(db, story.settings, queueing(3))))
 
     assert len(await narrow.claim()) == 2
 
@@ -190,14 +187,14 @@ async def test_one_bad_submission_in_a_batch_fails_alone(story: Story, account: 
         a_submission(account, deadline_seconds=1 << 70),
     ]
     answers = await asyncio.gather(
-        *(story.submissions.submit(s) for s in [*good[:10], *bad, *good[10:]]), return_exceptions=True
+        *(story.submit(s) for s in [*good[:10], *bad, *good[10:]]), return_exceptions=True
     )
 
     failed = [n for n, answer in enumerate(answers) if isinstance(answer, BaseException)]
     assert failed == [10, 11, 12, 13]
     assert set(await story.read([s.id for s in good])) == {s.id for s in good}
     assert await story.read([s.id for s in bad]) == {}
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def test_503_when_the_account_stays_locked(story: Story, account: UUID, db: Database) -> None:
@@ -205,12 +202,14 @@ async def test_503_when_the_account_stays_locked(story: Story, account: UUID, db
     async with db.transaction() as tx:
         other = new_id()
         await tx.execute(
-            "INSERT INTO accounts (id, name, created_at) VALUES ($1, 'other', $2)", other, db.clock.now()
+            "INSERT INTO accounts (id, name, plan, created_at) VALUES ($1, 'other', 'owner', $2)",
+            other,
+            db.clock.now(),
         )
     async with db.transaction() as tx:
         await tx.execute("SELECT 1 FROM accounts WHERE id = $1 FOR UPDATE", account)
-        held = asyncio.create_task(story.submissions.submit(a_submission(account)))
-        free = await story.submissions.submit(a_submission(other))
+        held = asyncio.create_task(story.submit(a_submission(account)))
+        free = await story.submit(a_submission(other))
         assert free.status == "queued"
         with pytest.raises(Unavailable) as refused:
             await held
@@ -220,7 +219,7 @@ async def test_503_when_the_account_stays_locked(story: Story, account: UUID, db
 
 async def test_claims_of_many_workers_never_give_a_task_twice(story: Story, account: UUID) -> None:
     """Ten claim at once; every task goes to one of them, in the order of the tags within each."""
-    ids = {(await story.submissions.submit(a_submission(account))).id for _ in range(60)}
+    ids = {(await story.submit(a_submission(account))).id for _ in range(60)}
     claims = await asyncio.gather(*(story.claim(rows=7) for _ in range(10)))
     given = [task.id for claim in claims for task in claim]
 
@@ -232,7 +231,7 @@ async def test_410_when_a_task_has_expired_and_404_when_it_is_anothers(
     story: Story, account: UUID, later: Later
 ) -> None:
     """Its tombstone answers; strangers and other environments see nothing."""
-    task = await story.submissions.submit(a_submission(account))
+    task = await story.submit(a_submission(account))
     (claimed,) = await story.claim()
     await story.end(claimed)
     now = story.db.clock.now()
@@ -249,7 +248,7 @@ async def test_410_when_a_task_has_expired_and_404_when_it_is_anothers(
 
 async def test_waiting_returns_when_the_task_ends(story: Story, account: UUID) -> None:
     """By notification, not by polling: the wait is longer than the test may take."""
-    task = await story.submissions.submit(a_submission(account))
+    task = await story.submit(a_submission(account))
     waiter = asyncio.create_task(story.reads.wait_for(task, 60))
     (claimed,) = await story.claim()
     await story.end(claimed)
@@ -259,7 +258,7 @@ async def test_waiting_returns_when_the_task_ends(story: Story, account: UUID) -
 
 async def test_waiting_returns_what_there_is_when_the_time_is_over(story: Story, account: UUID) -> None:
     """A task that goes on is answered as it stands."""
-    task = await story.submissions.submit(a_submission(account))
+    task = await story.submit(a_submission(account))
 
     assert (await story.reads.wait_for(task, 0.01)).status == "queued"
 
@@ -285,24 +284,18 @@ def test_the_table_of_moves_is_whole() -> None:
     assert {to for moves in MOVES.values() for to in moves} == set(STATUSES) - {"waiting"}
 
 
-def _with(settings: Settings, **tasks: int) -> Settings:
-    return dataclasses.replace(settings, tasks=dataclasses.replace(settings.tasks, **tasks))
-
-
 def _resources_of(story: Story):  # type: ignore[no-untyped-def]
     """What the sweep's steps ask of the resources."""
     from types import SimpleNamespace
 
-    return SimpleNamespace(db=story.db, clock=story.db.clock, settings=story.settings)
+    return SimpleNamespace(db=story.db, clock=story.db.clock, settings=story.settings, plans=story.plans)
 
 
 async def test_a_short_retention_does_not_take_the_input_from_under_a_task(
     story: Story, account: UUID
 ) -> None:
     """A URL's bytes stay for a day at least, however soon the client wants everything gone."""
-    task = await story.submissions.submit(
-        an_upscale(account, "https://example.com/a.jpg", retention_seconds=60)
-    )
+    task = await story.submit(an_upscale(account, "https://example.com/a.jpg", retention_seconds=60))
     async with story.db.reading() as connection:
         kept = await connection.fetchval("SELECT expires_at FROM blobs WHERE task_id = $1", task.id)
     assert kept - task.created_at >= timedelta(days=1)
@@ -312,7 +305,7 @@ async def test_a_task_that_has_not_ended_is_listed_however_old(
     story: Story, account: UUID, later: Later
 ) -> None:
     """Its retention begins when it ends."""
-    task = await story.submissions.submit(a_submission(account, retention_seconds=60))
+    task = await story.submit(a_submission(account, retention_seconds=60))
     await later(3600)
 
     listed = await list_tasks(story.db, account, "live", rows=10, now=story.db.clock.now())
@@ -326,14 +319,14 @@ async def test_a_task_given_back_does_not_turn_virtual_time_back(
     async with db.transaction() as tx:
         active = await ensure_account(tx, new_id(), "active", db.clock.now())
         idle = await ensure_account(tx, new_id(), "idle", db.clock.now())
-    old = await story.submissions.submit(a_submission(account))
+    old = await story.submit(a_submission(account))
     (held,) = await story.claim()
     await later(600)
     for _ in range(5):
-        await story.submissions.submit(a_submission(active))
-    await lease.release(db, [held], story.settings.tasks)
+        await story.submit(a_submission(active))
+    await lease.release(db, [held])
     for _ in range(5):
-        await story.submissions.submit(a_submission(idle))
+        await story.submit(a_submission(idle))
 
     order = [task.account_id for task in await story.claim(rows=20)]
     assert set(order[:3]) == {old.account_id, active, idle}
@@ -343,7 +336,7 @@ async def test_a_failed_probe_erases_nothing_that_another_found(story: Story, ac
     """Two tasks of one upload: the header that one probe read stays read."""
     upload = await _an_upload(story, account)
     for _ in range(2):
-        await story.submissions.submit(an_upscale(account, upload))
+        await story.submit(an_upscale(account, upload))
     first, second = await lease.claim_fetches(story.db, 2, 15, by_url=False)
     await story.arrivals.arrive(Seen(first, type="image/png", width=10, height=20, frames=1))
     await story.arrivals.arrive(Seen(second, failed=Failed("deadline_exceeded", "It took too long.")))
@@ -351,14 +344,14 @@ async def test_a_failed_probe_erases_nothing_that_another_found(story: Story, ac
     async with story.db.reading() as connection:
         row = await connection.fetchrow("SELECT type, width, height, fault FROM blobs WHERE id = $1", upload)
     assert tuple(row) == ("image/png", 10, 20, None)
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def test_words_of_strangers_that_the_database_cannot_hold_end_a_task_all_the_same(
     story: Story, account: UUID
 ) -> None:
     """A lone surrogate, a NUL and a novel in what another server said."""
-    task = await story.submissions.submit(an_upscale(account, "https://example.com/a.jpg"))
+    task = await story.submit(an_upscale(account, "https://example.com/a.jpg"))
     (claimed,) = await lease.claim_fetches(story.db, 1, 15, by_url=True)
     await story.arrivals.arrive(Seen(claimed, failed=Failed("input_unreachable", "\udcff\0" + "x" * 10_000)))
 
@@ -370,7 +363,7 @@ async def test_renewals_and_endings_never_wait_for_each_other_in_a_circle(
     story: Story, account: UUID
 ) -> None:
     """A worker that renews all the time while it ends hundreds: every ending is written."""
-    await asyncio.gather(*(story.submissions.submit(a_submission(account)) for _ in range(300)))
+    await asyncio.gather(*(story.submit(a_submission(account)) for _ in range(300)))
     held = await story.claim(rows=300)
     leases = [(task.id, task.lease_id, "working", 0.5) for task in held]
     done = asyncio.Event()
@@ -384,7 +377,7 @@ async def test_renewals_and_endings_never_wait_for_each_other_in_a_circle(
     done.set()
     await renewing
     assert ended == [True] * 300
-    assert await audit(story.db, story.settings.tasks) == []
+    assert await audit(story.db, story.plans) == []
 
 
 async def _an_upload(story: Story, account: UUID) -> UUID:

@@ -65,7 +65,7 @@ async def _findings(resources: Resources) -> AsyncIterator[Finding]:
     yield await _database(resources)
     yield await _storage(resources)
     yield await _workers(resources)
-    broken = await audit(resources.db, settings.tasks)
+    broken = await audit(resources.db, resources.plans)
     yield "invariants", not broken, " ".join(broken) or "every one holds"
 
 

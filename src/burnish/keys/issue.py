@@ -62,6 +62,8 @@ async def _issue(
     now: datetime,
 ) -> tuple[Key, str]:
     account_id = await store.ensure_account(tx, new_id(), account, now)
+    if environment == "test":
+        account_id = await store.ensure_test_account(tx, account_id, now)
     secret = new_secret(environment)
     key = Key(new_id(), account_id, account, environment, name, secret[-4:], scopes, now, expires_at, None)
     await store.insert_key(tx, key, secret_hash(secret))

@@ -14,6 +14,8 @@ from uuid import UUID
 
 ENVIRONMENTS: Final = ("live", "test", "dev")
 SCOPES: Final = ("tasks:write", "tasks:read", "uploads:write", "usage:read", "webhooks:write")
+#: The scope of an operator's key; it is given only where it is asked for.
+ADMIN: Final = "admin"
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 30
 _CHECK: Final = 6
@@ -21,7 +23,12 @@ _CHECK: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as the service knows it: never its secret."""
+    """A key as the service knows it: never its secret.
+
+    `account_id` is the account that its tasks are in: of a test key the test account beside `account`. `plan` and
+    `overrides` are that account's. `allowlist`: networks (CIDR) that it may be used from; empty: from anywhere.
+    `credit_cap`: what it may spend in all. `rotates`: the key whose place it takes.
+    """
 
     id: UUID
     account_id: UUID
@@ -33,6 +40,16 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    plan: str = "owner"
+    overrides: str = "{}"
+    allowlist: tuple[str, ...] = ()
+    credit_cap: int | None = None
+    rotates: UUID | None = None
+    last_used_at: datetime | None = None
+
+    @property
+    def test(self) -> bool:
+        return self.environment == "test"
 
 
 def new_secret(environment: str) -> str:

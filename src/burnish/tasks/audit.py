@@ -3,13 +3,16 @@
 Each finding is a sentence that says what was counted, what the row says, and where.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from burnish.settings import Tasks as TaskSettings
+from burnish.keys.plan import Plans
 from burnish.storage.postgres import Connection, Database
-from burnish.tasks import store
-from burnish.tasks.task import HEAVY, LIGHT
+from burnish.tasks.accounts import Accounts, lock_accounts
+from burnish.tasks.close import NOT_THEIRS
+from burnish.tasks.decide import promotions
+from burnish.tasks.task import key_digits
 
 #: A lease this long over is one that no sweep has looked at.
 _UNSWEPT: Final = timedelta(minutes=5)
@@ -69,34 +72,108 @@ _COUNTS: Final = {
 }
 
 
-async def audit(db: Database, settings: TaskSettings) -> list[str]:
+async def audit(db: Database, plans: Plans) -> list[str]:
     """What does not hold; empty when all does."""
     async with db.reading() as connection:
         accounts = [row["id"] for row in await connection.fetch("SELECT id FROM accounts ORDER BY id")]
         findings = await _counts(db, connection)
     for account_id in accounts:
         async with db.transaction() as tx:
-            queues = await store.lock_accounts(tx, [account_id], settings, db.clock.now())
-            for lane, name in ((LIGHT, "light"), (HEAVY, "heavy")):
-                queue = queues.queues[account_id, lane]
-                row = await tx.fetchrow(_LANE, account_id, lane)
-                if queue.slots != row["in_use"]:
-                    findings.append(
-                        f"Account {account_id} says {queue.slots} {name} slots; {row['in_use']} are in use."
-                    )
-                if row["in_use"] < queue.ceiling and row["parked"]:
-                    findings.append(
-                        f"Account {account_id} has {row['parked']} parked {name} tasks and {row['in_use']} of "
-                        f"{queue.ceiling} slots in use."
-                    )
+            locked = await lock_accounts(tx, [account_id], plans, db.clock.now())
+            findings += await _queue(tx, locked)
+            row = await tx.fetchrow(_CREDITS, account_id)
+            findings += [f"Account {account_id}: {finding}" for finding in _credits(row)]
+            findings += [
+                f"Account {account_id}: {row['finding']}" for row in await tx.fetch(_HOLDS, account_id)
+            ]
+            findings += [
+                f"Account {account_id} says {row['used']} of {row['name']} {row['subject']} from {row['starts_at']}; "
+                f"{row['found']} are there."
+                for row in await tx.fetch(_WINDOWS, account_id, sorted(NOT_THEIRS))
+            ]
     return findings
 
 
-_LANE: Final = """
-SELECT (SELECT count(*) FROM tasks WHERE ready AND lane = $2 AND account_id = $1)
-     + (SELECT count(*) FROM tasks WHERE leased_until IS NOT NULL AND status = 'running' AND lane = $2 AND account_id = $1)
-       AS in_use,
-       (SELECT count(*) FROM tasks WHERE status = 'queued' AND NOT ready AND lane = $2 AND account_id = $1) AS parked
+async def _queue(tx: Connection, accounts: Accounts) -> list[str]:
+    """The account's document of its queue against its tasks, and whether anything is parked that has room."""
+    findings = []
+    ((account_id, state),) = accounts.states.items()
+    rows = {
+        (row["lane"], row["model"], key_digits(row["key_id"])): (row["slots"], row["parked"], row["waiting"])
+        for row in await tx.fetch(_TASKS, account_id)
+    }
+    groups = {
+        place: (group.slots, group.parked, group.waiting)
+        for place, group in state.queue.groups.items()
+        if not group.empty
+    }
+    for place in sorted({*rows, *groups}):
+        said, found = groups.get(place, (0, 0, 0)), rows.get(place, (0, 0, 0))
+        if said != found:
+            findings.append(
+                f"Account {account_id} says {said} slots, parked and waiting of {place}; {found} are there."
+            )
+    findings += [
+        f"Account {account_id} has parked tasks of {group.model} and room for them."
+        for group, _ in promotions(state, accounts.times)
+    ]
+    return findings
+
+
+_TASKS: Final = """
+SELECT lane, model, key_id, count(*) FILTER (WHERE ready OR status = 'running') AS slots,
+       count(*) FILTER (WHERE status = 'queued' AND NOT ready) AS parked, count(*) FILTER (WHERE status = 'waiting') AS waiting
+FROM tasks WHERE account_id = $1 AND ended_at IS NULL GROUP BY lane, model, key_id
+"""
+
+_FIVE: Final = ("granted", "available", "held", "charged", "expired")
+_CREDITS: Final = f"""
+SELECT a.granted, a.available, a.held, a.charged, a.expired,
+       {", ".join(f"coalesce(e.{name}, 0) AS entries_{name}, coalesce(g.{name}, 0) AS grants_{name}" for name in _FIVE)},
+       (SELECT coalesce(sum(cost_held), 0) FROM tasks t WHERE t.account_id = a.id AND t.ended_at IS NULL) AS held_by_tasks
+FROM accounts a,
+     LATERAL (SELECT {", ".join(f"sum({name})::bigint AS {name}" for name in _FIVE)} FROM entries WHERE account_id = a.id) AS e,
+     LATERAL (SELECT {", ".join(f"sum({name})::bigint AS {name}" for name in _FIVE)} FROM grants WHERE account_id = a.id) AS g
+WHERE a.id = $1
+"""  # noqa: S608 - our own names
+
+
+def _credits(row: Any) -> Iterator[str]:
+    """The account's row against its entries, its grants and what its tasks hold."""
+    for name in _FIVE:
+        for source in ("entries", "grants"):
+            if row[name] != row[f"{source}_{name}"]:
+                yield f"its row says {row[name]} credits {name}; its {source} say {row[f'{source}_{name}']}."
+    if row["held"] != row["held_by_tasks"]:
+        yield f"{row['held']} credits are held; its tasks hold {row['held_by_tasks']}."
+
+
+_HOLDS: Final = """
+SELECT 'task ' || t.id || ' holds credits, and no entry says so.' AS finding
+FROM tasks t WHERE t.account_id = $1 AND t.cost_held > 0
+    AND NOT EXISTS (SELECT FROM entries e WHERE e.subject_id = t.id AND e.kind = 'hold' AND e.held = t.cost_held)
+UNION ALL
+SELECT 'task ' || t.id || ' has ended, and its hold has not.'
+FROM tasks t WHERE t.account_id = $1 AND t.cost_held > 0 AND t.ended_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM entries e WHERE e.subject_id = t.id AND e.kind IN ('charge', 'release')
+                    AND e.held = -t.cost_held AND e.charged = t.cost_charged)
+UNION ALL
+SELECT 'task ' || t.id || ' has not ended, and its hold has.'
+FROM tasks t JOIN entries e ON e.subject_id = t.id AND e.kind IN ('charge', 'release')
+WHERE t.account_id = $1 AND t.ended_at IS NULL
+"""
+_WINDOWS: Final = """
+SELECT * FROM (
+    SELECT w.name, w.subject, w.starts_at, w.used, CASE w.name
+        WHEN 'day' THEN (
+            SELECT count(*) FROM tasks t WHERE t.account_id = w.account_id AND t.day_starts_at = w.starts_at
+                AND NOT coalesce(t.status_reason = ANY($2), false))
+        ELSE (
+            SELECT coalesce(sum(e.held + e.charged), 0)::bigint FROM entries e
+            WHERE e.account_id = w.account_id AND e.key_id = w.subject::uuid)
+        END AS found
+    FROM windows w WHERE w.account_id = $1 AND w.name IN ('day', 'key-credits')
+) AS counted WHERE used <> found
 """
 
 

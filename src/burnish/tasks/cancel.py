@@ -1,13 +1,14 @@
 """Cancel a task: before and while it runs, its slot and hold are free at once. Ended tasks stay as they are."""
 
-from burnish.settings import Tasks as TaskSettings
+from burnish.keys.plan import Plans
 from burnish.storage.postgres import LOST, Database, away
 from burnish.tasks import store
-from burnish.tasks.promote import free_slots
-from burnish.tasks.task import FINAL, Task, topic
+from burnish.tasks.accounts import lock_accounts
+from burnish.tasks.close import close
+from burnish.tasks.task import FINAL, Task
 
 
-async def cancel(db: Database, task: Task, settings: TaskSettings) -> None:
+async def cancel(db: Database, task: Task, plans: Plans) -> None:
     """Cancel unless it has ended. The worker that has it hears of it, and its lease is worth nothing more.
 
     Raises:
@@ -18,11 +19,9 @@ async def cancel(db: Database, task: Task, settings: TaskSettings) -> None:
     now = db.clock.now()
     try:
         async with db.transaction() as tx:
-            queues = await store.lock_accounts(tx, [task.account_id], settings, now)
-            cancelled = await store.cancel(tx, task.id, now)
-            ended = [(task.account_id, cancelled["lane"])] if cancelled and cancelled["held_slot"] else []
-            topics = await free_slots(tx, queues, ended)
-            await store.write_accounts(tx, queues)
+            accounts = await lock_accounts(tx, [task.account_id], plans, now)
+            topics = await close(tx, accounts, await store.cancel(tx, task.id, now), now)
+            await accounts.write()
     except (*LOST, TimeoutError) as error:
         raise away(error) from error
-    db.news.announce({topic(task.id)} | topics)
+    db.news.announce(topics)

@@ -11,11 +11,13 @@ from typing import Final
 
 import msgspec
 
+from burnish.keys.plan import Plans
 from burnish.settings import Tasks as TaskSettings
 from burnish.storage.group import LATER, Group, Later
 from burnish.storage.postgres import Database
 from burnish.tasks import store
-from burnish.tasks.promote import free_slots, slots_of
+from burnish.tasks.accounts import lock_accounts
+from burnish.tasks.close import close
 from burnish.tasks.task import FAILED, SUCCEEDED, Claimed, OutputRecord, topic
 from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
@@ -25,12 +27,15 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended. `outputs` pairs what is told of each output with its blob, whose object is stored."""
+    """How a run ended. `outputs` pairs what is told of each output with its blob, whose object is stored. `charge`:
+    credits to take of the hold, where that is less than all of it.
+    """
 
     task: Claimed
     reason: str | None = None
     message: str | None = None
     outputs: Sequence[tuple[OutputRecord, Blob]] = field(default=())
+    charge: int | None = None
 
     @property
     def status(self) -> str:
@@ -39,15 +44,15 @@ class Ending:
     def row(self) -> tuple[object, ...]:
         records = [record for record, _ in self.outputs]
         outputs = _ENCODE(records) if records else None
-        return self.task.id, self.task.lease_id, self.status, self.reason, self.message, outputs
+        return self.task.id, self.task.lease_id, self.status, self.reason, self.message, outputs, self.charge
 
 
 class Endings:
     """One a process: the group that endings join."""
 
-    def __init__(self, db: Database, tasks: TaskSettings) -> None:
+    def __init__(self, db: Database, tasks: TaskSettings, plans: Plans) -> None:
         self._db = db
-        self._tasks = tasks
+        self._plans = plans
         self.group: Group[Ending, bool] = Group(self._end, rows=tasks.batch_rows, recover=self._look_up)
 
     async def end(self, ending: Ending) -> bool:
@@ -60,12 +65,12 @@ class Endings:
 
     async def _end(self, endings: Sequence[Ending]) -> Sequence[bool | Exception | Later]:
         now = self._db.clock.now()
-        places = {ending.task.id: (ending.task.account_id, ending.task.lane) for ending in endings}
         async with self._db.transaction() as tx:
-            queues = await store.lock_accounts(
-                tx, {account for account, _ in places.values()}, self._tasks, now
+            accounts = await lock_accounts(
+                tx, {ending.task.account_id for ending in endings}, self._plans, now
             )
-            ended = await store.end(tx, [ending.row() for ending in endings], now)
+            rows = await store.end(tx, [ending.row() for ending in endings], now)
+            ended = {row["id"] for row in rows}
             made = [
                 replace(blob, expires_at=now + timedelta(seconds=ending.task.retention_seconds))
                 for ending in endings
@@ -75,9 +80,9 @@ class Endings:
             if made:
                 await blobs.insert_outputs(tx, made)
                 await blobs.keep_objects(tx, [str(b.object_key) for b in made], [b.expires_at for b in made])
-            topics = await free_slots(tx, queues, slots_of(ended, places))
-            await store.write_accounts(tx, queues)
-        self._db.news.announce({topic(task_id) for task_id in ended} | topics)
+            topics = await close(tx, accounts, rows, now)
+            await accounts.write()
+        self._db.news.announce(topics)
         return [ending.task.id in ended for ending in endings]
 
     async def _look_up(self, endings: Sequence[Ending]) -> Sequence[bool | Exception | Later]:

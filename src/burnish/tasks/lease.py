@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from burnish.settings import Tasks as TaskSettings
 from burnish.storage.postgres import Database
 from burnish.tasks import store
 from burnish.tasks.task import Claimed, lane_topic
@@ -36,10 +35,10 @@ async def renew(
         return await store.renew(connection, leases, db.clock.now() + timedelta(seconds=lease_seconds))
 
 
-async def release(db: Database, claimed: Sequence[Claimed], settings: TaskSettings) -> None:
+async def release(db: Database, claimed: Sequence[Claimed]) -> None:
     """Give these back at once; their next run is not counted as another attempt."""
     now = db.clock.now()
     async with db.transaction() as tx:
-        await store.lock_accounts(tx, {task.account_id for task in claimed}, settings, now)
+        await store.lock_accounts(tx, {task.account_id for task in claimed})
         await store.release(tx, [(task.id, task.lease_id) for task in claimed], now)
     db.news.announce({FETCH_TOPIC, *(lane_topic(task.lane) for task in claimed)})

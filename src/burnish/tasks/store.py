@@ -3,20 +3,23 @@
 Functions that take `tx` write and do not commit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from burnish.settings import Tasks as Ceilings
 from burnish.storage.postgres import Connection
-from burnish.tasks.decide import Queue, free
-from burnish.tasks.task import HEAVY, LIGHT, Claimed, Task
+from burnish.storage.statement import Part
+from burnish.tasks.decide import State
+from burnish.tasks.task import Claimed, Task
 
 # --- accounts: the lock that everything but a claim takes first ---------------------------------------------------
 
+AccountRow = Any  #: id, plan, overrides, test, queue, created_at, light_time, heavy_time
+
 _LOCK_ACCOUNTS: Final = """
-SELECT id, weight, light_slots, heavy_slots, light_tag, heavy_tag,
+SELECT id, plan, overrides, test_of IS NOT NULL AS test, queue, created_at,
        (SELECT min(tag) FROM tasks WHERE ready AND lane = 0) AS light_time,
        (SELECT min(tag) FROM tasks WHERE ready AND lane = 1) AS heavy_time
 FROM accounts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
@@ -28,118 +31,141 @@ def microsecond(now: datetime) -> int:
     return int(now.timestamp() * 1_000_000)
 
 
-class Queues:
-    """The locked accounts of one transaction: their queues by account and lane, and each lane's virtual time."""
-
-    def __init__(self, rows: Sequence[Any], ceilings: Ceilings, now: datetime) -> None:
-        self.times = [
-            next((r[name] for r in rows if r[name] is not None), microsecond(now))
-            for name in ("light_time", "heavy_time")
-        ]
-        self.queues: dict[tuple[UUID, int], Queue] = {}
-        for row in rows:
-            self.queues[row["id"], LIGHT] = Queue(
-                row["light_slots"], ceilings.at_once, row["light_tag"], row["weight"]
-            )
-            self.queues[row["id"], HEAVY] = Queue(
-                row["heavy_slots"], ceilings.heavy_at_once, row["heavy_tag"], row["weight"]
-            )
-        self._before = dict(self.queues)
-
-    def __contains__(self, account_id: object) -> bool:
-        return (account_id, LIGHT) in self.queues
-
-    def changed(self) -> set[UUID]:
-        return {
-            account for (account, lane), queue in self.queues.items() if queue != self._before[account, lane]
-        }
-
-    def columns(self) -> tuple[list[Any], ...]:
-        """The changed accounts as `_CHANGED` wants them."""
-        changed = sorted(self.changed())
-        light = [self.queues[account, LIGHT] for account in changed]
-        heavy = [self.queues[account, HEAVY] for account in changed]
-        return (
-            changed,
-            [queue.slots for queue in light],
-            [queue.slots for queue in heavy],
-            [queue.next_tag for queue in light],
-            [queue.next_tag for queue in heavy],
-        )
-
-    def freed(self, place: tuple[UUID, int], slots: int) -> Queue:
-        """The row has these slots back already; returns the queue as it was before."""
-        before = self.queues[place]
-        self.queues[place] = self._before[place] = free(before, slots)
-        return before
+def virtual_times(rows: Sequence[AccountRow], now: datetime) -> list[int]:
+    """Of the light lane and of the heavy one."""
+    return [
+        next((row[name] for row in rows if row[name] is not None), microsecond(now))
+        for name in ("light_time", "heavy_time")
+    ]
 
 
 async def lock_accounts(
-    tx: Connection, ids: Iterable[UUID], ceilings: Ceilings, now: datetime, *, skip_locked: bool = False
-) -> Queues:
+    tx: Connection, ids: Collection[UUID], *, skip_locked: bool = False
+) -> list[AccountRow]:
     """Lock these accounts, in the order of their ids; with `skip_locked`, leave out those that others hold."""
-    rows = await tx.fetch(_LOCK_ACCOUNTS + (" SKIP LOCKED" if skip_locked else ""), sorted(set(ids)))
-    return Queues(rows, ceilings, now)
+    rows: list[AccountRow] = await tx.fetch(
+        _LOCK_ACCOUNTS + (" SKIP LOCKED" if skip_locked else ""), sorted(ids)
+    )
+    return rows
 
 
-_CHANGED: Final = """
-changed AS (
-    UPDATE accounts a SET light_slots = n.light_slots, heavy_slots = n.heavy_slots,
-                          light_tag = n.light_tag, heavy_tag = n.heavy_tag
-    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[])
-         AS n (id, light_slots, heavy_slots, light_tag, heavy_tag)
-    WHERE a.id = n.id
-)
+_WRITE_ACCOUNTS: Final = """
+UPDATE accounts a SET queue = n.queue::jsonb, granted = a.granted + n.granted, available = a.available + n.available,
+                      held = a.held + n.held, charged = a.charged + n.charged, expired = a.expired + n.expired
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+     AS n (id, queue, granted, available, held, charged, expired)
+WHERE a.id = n.id
 """
 
 
-async def write_accounts(tx: Connection, queues: Queues) -> None:
-    """What the decisions made of the locked accounts."""
-    if queues.changed():
-        await tx.execute(f"WITH {_CHANGED} SELECT 1", *queues.columns())
+def write_accounts(states: Sequence[State], times: Sequence[int]) -> Part:
+    """The queues of locked accounts, and what their entries make of their credits."""
+    sums = [
+        [sum(getattr(entry, name) for entry in state.entries) for state in states]
+        for name in ("granted", "available", "held", "charged", "expired")
+    ]
+    ids = [state.id for state in states]
+    return Part(_WRITE_ACCOUNTS, [ids, [state.queue.document(times) for state in states], *sums])
 
 
 # --- submitting ---------------------------------------------------------------------------------------------------
 
-_COLUMNS: Final = {
-    "id": "uuid",
+#: What differs from task to task.
+_OF_EACH: Final = {"id": "uuid", "request_id": "text", "tag": "bigint", "input": "bytea"}
+#: What many tasks of one transaction have in common; it travels once for all of them.
+_IN_COMMON: Final = {
     "account_id": "uuid",
     "environment": "text",
     "key_id": "uuid",
-    "request_id": "text",
     "model": "text",
     "lane": "smallint",
+    "priority": "smallint",
     "status": "text",
+    "status_reason": "text",
+    "status_message": "text",
     "fetchable": "boolean",
-    "tag": "bigint",
-    "input": "bytea",
     "metadata": "bytea",
     "source_id": "uuid",
     "source_url": "text",
+    "retry_of": "uuid",
     "max_attempts": "smallint",
     "deadline_seconds": "int",
     "waits_until": "timestamptz",
     "retention_seconds": "int",
+    "max_credits": "int",
+    "cost_held": "int",
+    "price": "bytea",
+    "day_starts_at": "timestamptz",
 }
 _INSERT_TASKS: Final = """
-WITH {changed}
-INSERT INTO tasks ({names}, ready, created_at, queued_at, expires_at)
-SELECT *, tag IS NOT NULL, $6::timestamptz, CASE status WHEN 'queued' THEN $6::timestamptz END,
-       $6::timestamptz + make_interval(secs => retention_seconds)
-FROM unnest({arrays}) AS n ({names})
+INSERT INTO tasks ({each}, {common}, ready, created_at, queued_at, ended_at, expires_at)
+SELECT {each}, {common}, tag IS NOT NULL, $1::timestamptz, CASE status WHEN 'queued' THEN $1::timestamptz END,
+       CASE status WHEN 'failed' THEN $1::timestamptz END,
+       $1::timestamptz + make_interval(secs => retention_seconds)
+FROM unnest($2::int[], {each_arrays}) AS one (of, {each})
+JOIN ROWS FROM (unnest({common_arrays})) WITH ORDINALITY AS many ({common}, number) ON number = of
 """.format(
-    changed=_CHANGED,
-    names=", ".join(_COLUMNS),
-    arrays=", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 7)),
+    each=", ".join(_OF_EACH),
+    common=", ".join(_IN_COMMON),
+    each_arrays=", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_OF_EACH.values(), 3)),
+    common_arrays=", ".join(
+        f"${n}::{kind}[]" for n, kind in enumerate(_IN_COMMON.values(), 3 + len(_OF_EACH))
+    ),
 )
+_each: Final = itemgetter(*_OF_EACH)
+_common: Final = itemgetter(*_IN_COMMON)
 
 
-async def insert_tasks(
-    tx: Connection, rows: Sequence[Mapping[str, Any]], queues: Queues, now: datetime
-) -> None:
-    """The admitted tasks, and what admitting them made of their accounts, in one round trip."""
+def insert_tasks(rows: Sequence[Mapping[str, Any]], now: datetime) -> Part:
+    """The admitted tasks."""
+    numbers: dict[tuple[Any, ...], int] = {}
+    of = [numbers.setdefault(_common(row), len(numbers) + 1) for row in rows]
+    return Part(
+        _INSERT_TASKS,
+        [now, of, *zip(*map(_each, rows), strict=True), *zip(*numbers, strict=True)],
+    )
+
+
+_REMEMBER: Final = """
+INSERT INTO idempotency AS i (account_id, route, key, fingerprint, task_id, expires_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::timestamptz[])
+ON CONFLICT (account_id, route, key) DO UPDATE
+SET fingerprint = excluded.fingerprint, task_id = excluded.task_id, expires_at = excluded.expires_at
+"""
+
+
+def remember(requests: Sequence[tuple[UUID, str, str, bytes, UUID, datetime]]) -> Part:
+    """Which request made which task: (account, route, key, fingerprint, task, until)."""
+    return Part(_REMEMBER, list(zip(*requests, strict=True)))
+
+
+async def read_remembered(
+    tx: Connection, requests: Collection[tuple[UUID, str, str]], now: datetime
+) -> dict[tuple[UUID, str, str], tuple[bytes, UUID]]:
+    """By (account, route, key), the fingerprint and the task of requests that were admitted before."""
+    rows = await tx.fetch(
+        """
+        SELECT i.account_id, i.route, i.key, i.fingerprint, i.task_id
+        FROM unnest($1::uuid[], $2::text[], $3::text[]) AS n (account_id, route, key)
+        JOIN idempotency i ON i.account_id = n.account_id AND i.route = n.route AND i.key = n.key
+        WHERE i.expires_at > $4
+        """,
+        *zip(*requests, strict=True),
+        now,
+    )
+    return {
+        (row["account_id"], row["route"], row["key"]): (row["fingerprint"], row["task_id"]) for row in rows
+    }
+
+
+async def forget_remembered(tx: Connection, now: datetime, rows: int) -> None:
     await tx.execute(
-        _INSERT_TASKS, *queues.columns(), now, *([row[column] for row in rows] for column in _COLUMNS)
+        """
+        DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM idempotency WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        """,
+        now,
+        rows,
     )
 
 
@@ -147,8 +173,8 @@ async def insert_tasks(
 
 _CLAIMED: Final = """
        t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
-       t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url,
-       b.object_key, b.filename
+       t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
+       t.max_credits, t.cost_held, t.day_starts_at, b.object_key, b.filename
 """
 _CLAIM: Final = f"""
 WITH next AS (
@@ -246,56 +272,60 @@ async def release(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: date
 # --- moving on ----------------------------------------------------------------------------------------------------
 
 
-async def arrive(
-    tx: Connection, rows: Sequence[tuple[UUID, UUID, bool, int | None]], now: datetime
-) -> set[UUID]:
-    """Waiting -> queued for these (task, lease, ready, tag); returns those that were still waiting under the lease."""
-    ids, leases, ready, tags = zip(*rows, strict=True)
-    moved = await tx.fetch(
-        """
-        UPDATE tasks t SET status = 'queued', ready = n.ready, tag = n.tag, queued_at = $5, waits_until = NULL,
-                           lease_id = NULL, leased_until = NULL, attempts = 0
-        FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::bigint[]) AS n (id, lease_id, ready, tag)
-        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.status = 'waiting'
-        RETURNING t.id
-        """,
-        ids,
-        leases,
-        ready,
-        tags,
-        now,
-    )
-    return {row["id"] for row in moved}
-
-
-_END: Final = """
-WITH ended AS (
-    UPDATE tasks t SET status = n.status, status_reason = n.reason, status_message = n.message, outputs = n.outputs,
-           ended_at = $7::timestamptz, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
-           progress = CASE n.status WHEN 'succeeded' THEN 1 ELSE t.progress END,
-           stage = NULL, expires_at = $7::timestamptz + make_interval(secs => t.retention_seconds)
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[])
-         AS n (id, lease_id, status, reason, message, outputs)
-    WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.ended_at IS NULL AND t.leased_until IS NOT NULL
-    RETURNING t.id, t.account_id, t.lane, t.queued_at IS NOT NULL AS held_slot
-), freed AS (
-    SELECT account_id, count(*) FILTER (WHERE lane = 0) AS light, count(*) FILTER (WHERE lane = 1) AS heavy
-    FROM ended WHERE held_slot GROUP BY account_id
-), given_back AS (
-    UPDATE accounts a SET light_slots = light_slots - freed.light, heavy_slots = heavy_slots - freed.heavy
-    FROM freed WHERE a.id = freed.account_id
-)
-SELECT id, held_slot FROM ended
+_ARRIVE: Final = """
+UPDATE tasks t SET status = 'queued', ready = n.tag IS NOT NULL, tag = n.tag, queued_at = $1, waits_until = NULL,
+                   lease_id = NULL, leased_until = NULL, attempts = 0, cost_held = n.cost, price = n.price
+FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::int[], $6::bytea[]) AS n (id, lease_id, tag, cost, price)
+WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.status = 'waiting'
 """
 
 
-async def end(tx: Connection, endings: Sequence[tuple[object, ...]], now: datetime) -> dict[UUID, bool]:
-    """End these (task, lease, status, reason, message, outputs) where the lease still holds; their slots are free.
+def arrive(rows: Sequence[tuple[UUID, UUID, int | None, int, bytes | None]], now: datetime) -> Part:
+    """Waiting -> queued for these (task, lease, tag, cost, price), which wait under their leases."""
+    return Part(_ARRIVE, [now, *zip(*rows, strict=True)])
 
-    Returns the tasks that ended now, and whether each held a slot (a waiting task holds none).
+
+_TOLD_ENDED: Final = """
+t.id, t.account_id, t.environment, t.lane, t.model, t.key_id, t.cost_held, t.cost_charged, t.day_starts_at, t.status,
+t.status_reason
+"""
+_COUNTED: Final = """
+counted AS (
+    INSERT INTO usage AS u (account_id, hour, model, key_id, succeeded, failed, cancelled, credits)
+    SELECT account_id, date_trunc('hour', $1::timestamptz), model,
+           coalesce(key_id, '00000000-0000-0000-0000-000000000000'::uuid),
+           count(*) FILTER (WHERE status = 'succeeded'), count(*) FILTER (WHERE status = 'failed'),
+           count(*) FILTER (WHERE status = 'cancelled'), coalesce(sum(cost_charged), 0)
+    FROM ended GROUP BY account_id, model, key_id
+    ON CONFLICT (account_id, hour, model, key_id) DO UPDATE
+    SET succeeded = u.succeeded + excluded.succeeded, failed = u.failed + excluded.failed,
+        cancelled = u.cancelled + excluded.cancelled, credits = u.credits + excluded.credits
+)
+"""
+_END: Final = f"""
+WITH ended AS (
+    UPDATE tasks t SET status = n.status, status_reason = n.reason, status_message = n.message, outputs = n.outputs,
+           ended_at = $1::timestamptz, ready = false, fetchable = false, leased_until = NULL, waits_until = NULL,
+           progress = CASE n.status WHEN 'succeeded' THEN 1 ELSE t.progress END, stage = NULL,
+           cost_charged = CASE n.status WHEN 'succeeded' THEN least(coalesce(n.charge, t.cost_held), t.cost_held) ELSE 0 END,
+           expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
+    FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::int[])
+         AS n (id, lease_id, status, reason, message, outputs, charge)
+    WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.ended_at IS NULL AND t.leased_until IS NOT NULL
+    RETURNING {_TOLD_ENDED}, CASE WHEN t.queued_at IS NULL THEN 'waiting' ELSE 'slots' END AS was
+), {_COUNTED}
+SELECT * FROM ended
+"""  # noqa: S608 - our own text
+
+
+async def end(tx: Connection, endings: Sequence[tuple[object, ...]], now: datetime) -> list[Any]:
+    """End these (task, lease, status, reason, message, outputs, charge) where the lease still holds, and count them.
+
+    `charge`: credits of the hold that are taken; None: all of it, where it succeeded. Returns what ended now; `was` is
+    what the account's queue has it as.
     """
-    rows = await tx.fetch(_END, *zip(*endings, strict=True), now)
-    return {row["id"]: row["held_slot"] for row in rows}
+    found: list[Any] = await tx.fetch(_END, now, *zip(*endings, strict=True))
+    return found
 
 
 async def ended_under(connection: Connection, leases: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
@@ -326,52 +356,52 @@ async def waiting_under(connection: Connection, leases: Sequence[tuple[UUID, UUI
     return {row["id"] for row in rows}
 
 
-async def parked(tx: Connection, account_id: UUID, lane: int, rows: int) -> list[UUID]:
-    """The account's parked tasks that are next for a slot."""
-    found = await tx.fetch(
-        """
-        SELECT id FROM tasks WHERE account_id = $1 AND lane = $2 AND status = 'queued' AND NOT ready
-        ORDER BY priority DESC, id LIMIT $3 FOR UPDATE
-        """,
+async def make_ready(
+    tx: Connection, account_id: UUID, lane: int, model: str, key: str, tags: Sequence[int]
+) -> None:
+    """As many of the group's parked tasks as there are tags become ready: the most urgent first, then the oldest."""
+    of_key = "key_id = $6" if key else "key_id IS NULL AND $6::uuid IS NULL"
+    status: str = await tx.execute(
+        f"""
+        WITH next AS MATERIALIZED (
+            SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS place FROM (
+                SELECT id, priority FROM tasks
+                WHERE account_id = $2 AND lane = $3 AND model = $4 AND status = 'queued' AND NOT ready AND {of_key}
+                ORDER BY priority DESC, id LIMIT $5 FOR UPDATE
+            ) AS first
+        )
+        UPDATE tasks t SET ready = true, tag = ($1::bigint[])[next.place] FROM next WHERE t.id = next.id
+        """,  # noqa: S608 - our own text
+        list(tags),
         account_id,
         lane,
-        rows,
+        model,
+        len(tags),
+        UUID(key) if key else None,
     )
-    return [row["id"] for row in found]
+    assert status == f"UPDATE {len(tags)}", "the account's row counts parked tasks that are not there"
 
 
-async def make_ready(tx: Connection, tags: Mapping[UUID, int]) -> None:
-    await tx.execute(
-        """
-        UPDATE tasks t SET ready = true, tag = n.tag FROM unnest($1::uuid[], $2::bigint[]) AS n (id, tag)
-        WHERE t.id = n.id
-        """,
-        list(tags),
-        list(tags.values()),
-    )
+_CANCEL: Final = f"""
+WITH old AS (
+    SELECT id, CASE WHEN status = 'waiting' THEN 'waiting' WHEN ready OR status = 'running' THEN 'slots' ELSE 'parked'
+               END AS was
+    FROM tasks WHERE id = $2 AND ended_at IS NULL FOR UPDATE
+), ended AS (
+    UPDATE tasks t SET status = 'cancelled', status_reason = 'cancelled_by_user', ended_at = $1::timestamptz, ready = false,
+           fetchable = false, leased_until = NULL, waits_until = NULL, stage = NULL,
+           expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
+    FROM old WHERE t.id = old.id
+    RETURNING {_TOLD_ENDED}, old.was
+), {_COUNTED}
+SELECT * FROM ended
+"""  # noqa: S608 - our own text
 
 
-async def cancel(tx: Connection, task_id: UUID, now: datetime) -> Any:
-    """Cancel the task unless it has ended; its slot is free. Returns (lane, held_slot) of one cancelled now, else None."""
-    return await tx.fetchrow(
-        """
-        WITH old AS (
-            SELECT id, account_id, lane, (ready OR status = 'running') AS held_slot
-            FROM tasks WHERE id = $1 AND ended_at IS NULL FOR UPDATE
-        ), given_back AS (
-            UPDATE accounts a SET light_slots = light_slots - (old.lane = 0)::int,
-                                  heavy_slots = heavy_slots - (old.lane = 1)::int
-            FROM old WHERE a.id = old.account_id AND old.held_slot
-        )
-        UPDATE tasks t SET status = 'cancelled', status_reason = 'cancelled_by_user', ended_at = $2::timestamptz, ready = false,
-               fetchable = false, leased_until = NULL, waits_until = NULL, stage = NULL,
-               expires_at = $2::timestamptz + make_interval(secs => t.retention_seconds)
-        FROM old WHERE t.id = old.id
-        RETURNING old.lane, old.held_slot
-        """,
-        task_id,
-        now,
-    )
+async def cancel(tx: Connection, task_id: UUID, now: datetime) -> list[Any]:
+    """Cancel the task unless it has ended; returns it as `end` does, or nothing."""
+    found: list[Any] = await tx.fetch(_CANCEL, now, task_id)
+    return found
 
 
 # --- what time undoes ---------------------------------------------------------------------------------------------
@@ -425,23 +455,35 @@ async def lock_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: da
     return {row["id"] for row in rows}
 
 
-async def give_up_waiting(tx: Connection, now: datetime, rows: int) -> list[UUID]:
-    """Fail the waiting tasks whose bytes did not come in time. They hold no slot."""
-    found = await tx.fetch(
+async def find_late(connection: Connection, now: datetime, rows: int) -> list[Any]:
+    """Waiting tasks whose bytes did not come in time: (id, account_id)."""
+    found: list[Any] = await connection.fetch(
         """
-        WITH late AS (
-            SELECT id FROM tasks WHERE status = 'waiting' AND waits_until < $1 AND leased_until IS NULL
-            ORDER BY waits_until LIMIT $2 FOR UPDATE SKIP LOCKED
-        )
-        UPDATE tasks t SET status = 'failed', status_reason = 'input_timeout', ended_at = $1::timestamptz, fetchable = false,
-               status_message = 'The upload did not arrive in time. Make a new upload, send its bytes, then the task.',
-               waits_until = NULL, expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
-        FROM late WHERE t.id = late.id RETURNING t.id
+        SELECT id, account_id FROM tasks WHERE status = 'waiting' AND waits_until < $1 AND leased_until IS NULL
+        ORDER BY waits_until LIMIT $2
         """,
         now,
         rows,
     )
-    return [row["id"] for row in found]
+    return found
+
+
+_GIVE_UP: Final = f"""
+WITH ended AS (
+    UPDATE tasks t SET status = 'failed', status_reason = 'input_timeout', ended_at = $1::timestamptz, fetchable = false,
+           status_message = 'The upload did not arrive in time. Make a new upload, send its bytes, then the task.',
+           waits_until = NULL, expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
+    WHERE t.id = ANY($2) AND t.status = 'waiting' AND t.waits_until < $1 AND t.leased_until IS NULL
+    RETURNING {_TOLD_ENDED}, 'waiting' AS was
+), {_COUNTED}
+SELECT * FROM ended
+"""  # noqa: S608 - our own text
+
+
+async def give_up_waiting(tx: Connection, task_ids: Sequence[UUID], now: datetime) -> list[Any]:
+    """Fail those of these whose bytes have still not come; returns them as `end` does."""
+    found: list[Any] = await tx.fetch(_GIVE_UP, now, task_ids)
+    return found
 
 
 async def forget(tx: Connection, expired_before: datetime, rows: int) -> int:
@@ -458,20 +500,30 @@ async def forget(tx: Connection, expired_before: datetime, rows: int) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def parked_places(connection: Connection) -> list[Any]:
-    """(account_id, lane) that have parked tasks: candidates for promotion after a ceiling was raised."""
-    found: list[Any] = await connection.fetch(
-        "SELECT DISTINCT account_id, lane FROM tasks WHERE status = 'queued' AND NOT ready"
+async def accounts_with_parked(connection: Connection) -> list[UUID]:
+    """Accounts that have parked tasks: candidates for promotion after a ceiling was raised."""
+    rows = await connection.fetch(
+        """
+        WITH RECURSIVE one AS (
+            (SELECT account_id FROM tasks WHERE status = 'queued' AND NOT ready ORDER BY account_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT t.account_id FROM tasks t WHERE t.status = 'queued' AND NOT t.ready
+                    AND t.account_id > one.account_id ORDER BY t.account_id LIMIT 1)
+            FROM one WHERE one.account_id IS NOT NULL
+        )
+        SELECT account_id FROM one WHERE account_id IS NOT NULL
+        """  # as many looks into the index as there are accounts, however many tasks are parked
     )
-    return found
+    return [row["account_id"] for row in rows]
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
 _TASK: Final = """
-SELECT id, account_id, environment, request_id, model, lane, status, ready, input, metadata, source_id, attempts,
-       stage, progress, status_reason, status_message, outputs, cost_held, cost_charged, created_at, queued_at,
-       started_at, ended_at, expires_at
+SELECT id, account_id, environment, key_id, request_id, model, lane, priority, status, ready, input, metadata, source_id,
+       source_url, retry_of, attempts, stage, progress, status_reason, status_message, outputs, max_credits, price,
+       cost_held, cost_charged, max_attempts, deadline_seconds, retention_seconds, created_at, queued_at, started_at,
+       ended_at, expires_at
 FROM tasks
 """
 

@@ -2,10 +2,12 @@
 
 Called by the dialects' routes. `Submissions` gathers what arrives while a transaction is in flight; the next
 transaction locks the accounts, looks at the sources, decides, and writes all rows at once. It waits its turn for an
-account that endings are being written for; one that is held for longer than that is left to a later group. The id is made before, so that after a connection lost at COMMIT the row tells.
+account that endings are being written for; one that is held for longer than that is left to a later group. The id is
+made before, so that after a connection lost at COMMIT the row tells.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,15 +17,24 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from burnish.credits.price import bounds
+from burnish.credits.prices import Prices
 from burnish.engines import catalogue
-from burnish.errors import Expired, Invalid, explained
+from burnish.errors import Conflict, Expired, Failed, Invalid, Unavailable, explained
 from burnish.ids import new_id
+from burnish.keys.plan import Plans
+from burnish.limits.limit import OnLimit
+from burnish.limits.standing import Standing
 from burnish.settings import Tasks as TaskSettings
 from burnish.storage.group import LATER, Group, Later
 from burnish.storage.postgres import Connection, Database
+from burnish.storage.statement import write
 from burnish.tasks import store
-from burnish.tasks.decide import decide
-from burnish.tasks.task import LANES, QUEUED, WAITING, Task, lane_topic
+from burnish.tasks.accounts import Accounts, lock_accounts
+from burnish.tasks.cost import Cost, cost_of
+from burnish.tasks.decide import DAY, Ask, apply, decide
+from burnish.tasks.standing import standings
+from burnish.tasks.task import LANES, QUEUED, WAITING, Task, key_digits, lane_topic
 from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
 from burnish.uploads.receive import FETCH_TOPIC
@@ -32,11 +43,23 @@ from burnish.uploads.receive import FETCH_TOPIC
 _INPUT_KEPT: Final = timedelta(days=1)
 #: After an account was waited for in vain, no group waits for any.
 _HURRIED_SECONDS: Final = 0.25
+_REMEMBERED: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An idempotency key, for what, and over which bytes. `route`: environment, method and path."""
+
+    route: str
+    key: str
+    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One task to be admitted, checked as far as it can be without the database. `source` is a blob's id or a URL."""
+    """One task to be admitted, checked as far as it can be without the database. `source` is a blob's id or a URL.
+    `credit_cap`: what its key may spend in all.
+    """
 
     id: UUID
     account_id: UUID
@@ -51,6 +74,21 @@ class Submission:
     max_attempts: int
     deadline_seconds: int
     retention_seconds: int
+    priority: int = 0
+    on_limit: OnLimit | None = None
+    max_credits: int | None = None
+    credit_cap: int | None = None
+    retry_of: UUID | None = None
+    once: Once | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A task that was admitted now, or (`replayed`) by an earlier request with the same idempotency key."""
+
+    task: Task
+    standings: tuple[Standing, ...] = ()
+    replayed: bool = False
 
 
 def parameters_of(
@@ -73,14 +111,29 @@ def parameters_of(
         raise explained(str(error), "input", model.parameters) from error
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction knows, and what it will write."""
+
+    now: datetime
+    accounts: Accounts
+    sources: dict[UUID, Blob]
+    remembered: dict[tuple[UUID, str, str], tuple[bytes, UUID]]
+    earlier: dict[UUID, Task]
+    rows: list[dict[str, Any]]
+    once: list[tuple[UUID, str, str, bytes, UUID, datetime]]
+
+
 class Submissions:
     """One a process: the group that submissions join."""
 
-    def __init__(self, db: Database, tasks: TaskSettings) -> None:
+    def __init__(self, db: Database, tasks: TaskSettings, plans: Plans, prices: Prices) -> None:
         self._db = db
-        self._tasks = tasks
+        self._plans = plans
+        self._prices = prices
         self._hurried_until = 0.0
-        self.group: Group[Submission, Task] = Group(
+        self._under_way: Counter[tuple[UUID, str, str]] = Counter()
+        self.group: Group[Submission, Admission] = Group(
             self._admit,
             rows=tasks.batch_rows,
             bytes_=tasks.batch_bytes,
@@ -88,16 +141,35 @@ class Submissions:
             recover=self._look_up,
         )
 
-    async def submit(self, submission: Submission) -> Task:
+    async def submit(self, submission: Submission) -> Admission:
         """Admit; returns once the task is on disk.
 
         Raises:
-            Expired, Invalid: the source; `param` names it.
+            Limited, InsufficientCredits: a quota; nothing was spent.
+            Expired, Invalid: the source, or an idempotency key that came with another body; `param` names it.
+            Conflict: `idempotency_in_progress`: the same request is still being decided.
             Unavailable: the database does not answer, or the account was locked for two seconds.
         """
-        return await self.group.add(submission)
+        if submission.once is None:
+            return await self.group.add(submission)
+        place = submission.account_id, submission.once.route, submission.once.key
+        self._under_way[place] += 1
+        try:
+            return await self.group.add(submission)
+        except Unavailable as error:
+            if error.code == "account_busy" and self._under_way[place] > 1:
+                raise Conflict(
+                    "A request with this idempotency key is still being decided. Send it again in a second.",
+                    code="idempotency_in_progress",
+                    retry_after=1,
+                ) from error
+            raise
+        finally:
+            self._under_way[place] -= 1
+            if not self._under_way[place]:
+                del self._under_way[place]
 
-    async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
+    async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Admission | Exception | Later]:
         try:
             if time.monotonic() >= self._hurried_until:
                 try:
@@ -110,76 +182,113 @@ class Submissions:
 
     async def _admit_new(
         self, submissions: Sequence[Submission], *, skip_locked: bool
-    ) -> Sequence[Task | Exception | Later]:
+    ) -> Sequence[Admission | Exception | Later]:
         now = self._db.clock.now()
         async with self._db.brief_transaction() as tx:
-            accounts = {submission.account_id for submission in submissions}
-            queues = await store.lock_accounts(tx, accounts, self._tasks, now, skip_locked=skip_locked)
-            ids = {s.source for s in submissions if isinstance(s.source, UUID)}
-            sources = await blobs.share_blobs(tx, ids) if ids else {}
-            answers = [self._decide(submission, queues, sources, now) for submission in submissions]
-            admitted = [answer for answer in answers if isinstance(answer, dict)]
-            if admitted:
-                await self._write(tx, admitted, queues, sources, now)
-        self._tell(admitted)
-        return [_as_task(answer) if isinstance(answer, dict) else answer for answer in answers]
+            ids = {submission.account_id for submission in submissions}
+            accounts = await lock_accounts(tx, ids, self._plans, now, skip_locked=skip_locked)
+            batch = await self._read(tx, submissions, accounts, now)
+            answers = [self._decide(submission, batch) for submission in submissions]
+            await self._keep_sources(tx, batch)
+            parts = accounts.parts()
+            if batch.rows:
+                parts.append(store.insert_tasks(batch.rows, now))
+            if batch.once:
+                parts.append(store.remember(batch.once))
+            await write(tx, parts)
+        self._tell(batch.rows)
+        return answers
 
-    def _decide(
-        self, submission: Submission, queues: store.Queues, sources: dict[UUID, Blob], now: datetime
-    ) -> dict[str, Any] | Exception | Later:
-        """The row to insert; or why not."""
-        if submission.account_id not in queues:
+    async def _read(
+        self, tx: Connection, submissions: Sequence[Submission], accounts: Accounts, now: datetime
+    ) -> _Batch:
+        """What the decisions need, under the accounts' locks."""
+        capped = {(s.account_id, key_digits(s.key_id)) for s in submissions if s.credit_cap is not None}
+        await accounts.read_quotas(capped)
+        wanted = {s.source for s in submissions if isinstance(s.source, UUID)}
+        sources = await blobs.share_blobs(tx, wanted) if wanted else {}
+        once = {(s.account_id, s.once.route, s.once.key) for s in submissions if s.once is not None}
+        remembered = await store.read_remembered(tx, once, now) if once else {}
+        earlier = (
+            await store.read_tasks(tx, [task_id for _, task_id in remembered.values()]) if remembered else {}
+        )
+        return _Batch(now, accounts, sources, remembered, earlier, [], [])
+
+    def _decide(self, submission: Submission, batch: _Batch) -> Admission | Exception | Later:
+        """Its answer; a task that is admitted is in the batch, and has spent what it spends."""
+        if submission.account_id not in batch.accounts:
             return LATER
-        source = sources.get(submission.source) if isinstance(submission.source, UUID) else None
-        if isinstance(submission.source, UUID) and (refusal := _refusal(submission, source, now)):
+        if (replayed := _replayed(submission, batch)) is not None:
+            return replayed
+        source = batch.sources.get(submission.source) if isinstance(submission.source, UUID) else None
+        if isinstance(submission.source, UUID) and (refusal := _refusal(submission, source, batch.now)):
             return refusal
-        row = _row(submission, now)
-        if submission.source is not None and (source is None or source.type is None):
-            arrived = source is None or source.object_key is not None
-            return row | {
-                "status": WAITING,
-                "fetchable": arrived,
-                "source_id": source.id if source else new_id(),
-                "waits_until": None if arrived else source.expires_at if source else None,
-            }
-        place = submission.account_id, LANES[submission.model.lane]
-        verdict = decide(queues.queues[place], queues.times[place[1]])
-        queues.queues[place] = verdict.queue
-        return row | {"status": QUEUED, "ready": verdict.ready, "tag": verdict.tag, "queued_at": now}
+        size = (source.width, source.height) if source else (None, None)
+        try:
+            cost = cost_of(self._prices, submission.model, submission.parameters, *size)
+        except Failed as failed:
+            return Invalid(failed.message, param="input", code=failed.reason)
+        return self._judge(submission, batch, source, cost)
 
-    async def _write(
-        self,
-        tx: Connection,
-        rows: list[dict[str, Any]],
-        queues: store.Queues,
-        sources: dict[UUID, Blob],
-        now: datetime,
-    ) -> None:
-        kept_until = now + _INPUT_KEPT
-        fetched = [r for r in rows if r["source_url"] is not None]
-        if fetched:
-            await blobs.insert_fetched(
-                tx,
-                [
-                    (
-                        r["source_id"],
-                        r["account_id"],
-                        r["environment"],
-                        r["id"],
-                        max(r["expires_at"], kept_until),
-                    )
-                    for r in fetched
-                ],
-                now,
-            )
-        short = [
-            r["source_id"]
-            for r in rows
-            if (blob := sources.get(r["source_id"])) and blob.object_key and blob.expires_at < kept_until
+    def _judge(
+        self, submission: Submission, batch: _Batch, source: Blob | None, cost: Cost | None
+    ) -> Admission | Exception:
+        """The decision on one that can be done, and what it makes of the account and the batch."""
+        state = batch.accounts.states[submission.account_id]
+        seen = submission.source is None or (source is not None and source.type is not None)
+        ask = Ask(
+            task_id=submission.id,
+            lane=LANES[submission.model.lane],
+            model=submission.model.name,
+            key=key_digits(submission.key_id),
+            cost=(cost.credits if cost else 0) if seen else None,
+            lowest=bounds(self._prices.get_rule(submission.model.price))[0],
+            on_limit=submission.on_limit,
+            max_credits=submission.max_credits,
+            credit_cap=submission.credit_cap,
+        )
+        verdict = decide(state, ask, batch.now)
+        if verdict.status is None:
+            assert verdict.refusal is not None
+            verdict.refusal.standings = standings(state, ask.lane, ask.model, ask.key, batch.now)
+            return verdict.refusal
+        tag = apply(state, ask, verdict, batch.accounts.times[ask.lane], batch.now)
+        row = _row(submission, batch.now) | {"status": verdict.status, "tag": tag, "ready": tag is not None}
+        if verdict.refusal is not None:
+            why = {"status_reason": verdict.reason, "status_message": verdict.refusal.message}
+            row |= why | {"ended_at": batch.now}
+        elif (day := state.windows.get((DAY, ""))) is not None:
+            row["day_starts_at"] = day[0].starts_at
+        if verdict.status == QUEUED:
+            row["queued_at"] = batch.now
+            if cost is not None and state.plan.metered:
+                row |= {"cost_held": cost.credits, "price": cost.price}
+        if verdict.status == WAITING:
+            row |= _waiting(source)
+        batch.rows.append(row)
+        if submission.once is not None:
+            _remember(submission.once, batch, row)
+        return Admission(_as_task(row), standings(state, ask.lane, ask.model, ask.key, batch.now))
+
+    async def _keep_sources(self, tx: Connection, batch: _Batch) -> None:
+        """Blobs that URLs will be fetched into; and the inputs of tasks outlive their tasks' next day."""
+        kept_until = batch.now + _INPUT_KEPT
+        fetched = [
+            (r["source_id"], r["account_id"], r["environment"], r["id"], max(r["expires_at"], kept_until))
+            for r in batch.rows
+            if r["source_url"] is not None and r["status"] == WAITING
         ]
+        if fetched:
+            await blobs.insert_fetched(tx, fetched, batch.now)
+        short = {
+            r["source_id"]
+            for r in batch.rows
+            if (blob := batch.sources.get(r["source_id"]))
+            and blob.object_key
+            and blob.expires_at < kept_until
+        }
         if short:
-            await blobs.keep_until(tx, sorted(set(short)), kept_until)
-        await store.insert_tasks(tx, rows, queues, now)
+            await blobs.keep_until(tx, sorted(short), kept_until)
 
     def _tell(self, rows: list[dict[str, Any]]) -> None:
         topics = {lane_topic(row["lane"]) for row in rows if row["ready"]}
@@ -187,18 +296,49 @@ class Submissions:
             topics.add(FETCH_TOPIC)
         self._db.news.announce(topics)
 
-    async def _look_up(self, submissions: Sequence[Submission]) -> Sequence[Task | Exception | Later]:
+    async def _look_up(self, submissions: Sequence[Submission]) -> Sequence[Admission | Exception | Later]:
         """After a connection lost at COMMIT: those that are there were admitted, the others go into the next group.
 
         The accounts are locked first: then whoever was still committing has decided.
         """
         accounts = {submission.account_id for submission in submissions}
         async with self._db.transaction() as tx:
-            await store.lock_accounts(tx, accounts, self._tasks, self._db.clock.now())
+            await store.lock_accounts(tx, accounts)
             found = await store.read_tasks(tx, [submission.id for submission in submissions])
         topics = [lane_topic(LANES["light"]), lane_topic(LANES["heavy"]), FETCH_TOPIC]
         self._db.news.announce(topics if found else [])
-        return [found.get(submission.id, LATER) for submission in submissions]
+        return [
+            Admission(found[submission.id]) if submission.id in found else LATER for submission in submissions
+        ]
+
+
+def _remember(once: Once, batch: _Batch, row: dict[str, Any]) -> None:
+    """So that the same request again finds this task: one that waits in this very batch, or one that comes later."""
+    place = row["account_id"], once.route, once.key
+    batch.once.append((*place, once.fingerprint, row["id"], batch.now + _REMEMBERED))
+    batch.remembered[place] = once.fingerprint, row["id"]
+    batch.earlier[row["id"]] = _as_task(row)
+
+
+def _replayed(submission: Submission, batch: _Batch) -> Admission | Exception | None:
+    """What an earlier request with the same idempotency key made; None for a new one."""
+    once = submission.once
+    if once is None:
+        return None
+    found = batch.remembered.get((submission.account_id, once.route, once.key))
+    if found is None:
+        return None
+    fingerprint, task_id = found
+    if fingerprint != once.fingerprint:
+        return Invalid(
+            "This idempotency key came with another body. Use a new key for a new request.",
+            code="idempotency_key_reused",
+            param="Idempotency-Key",
+        )
+    task = batch.earlier.get(task_id)
+    if task is None:
+        return Expired("The task that this idempotency key made is gone. Use a new key.", code="expired")
+    return Admission(task, replayed=True)
 
 
 def _refusal(submission: Submission, source: Blob | None, now: datetime) -> Exception | None:
@@ -223,8 +363,16 @@ def _refusal(submission: Submission, source: Blob | None, now: datetime) -> Exce
     return None
 
 
+def _waiting(source: Blob | None) -> dict[str, Any]:
+    """Of a row whose bytes have not been seen: may they be fetched now, and how long are they waited for?"""
+    if source is None:
+        return {"fetchable": True, "source_id": new_id()}
+    arrived = source.object_key is not None
+    return {"fetchable": arrived, "waits_until": None if arrived else source.expires_at}
+
+
 def _row(submission: Submission, now: datetime) -> dict[str, Any]:
-    return {
+    return _UNTOUCHED | {
         "id": submission.id,
         "account_id": submission.account_id,
         "environment": submission.environment,
@@ -232,24 +380,29 @@ def _row(submission: Submission, now: datetime) -> dict[str, Any]:
         "request_id": submission.request_id,
         "model": submission.model.name,
         "lane": LANES[submission.model.lane],
-        "ready": False,
-        "fetchable": False,
-        "tag": None,
+        "priority": submission.priority,
         "input": submission.input,
         "metadata": submission.metadata,
         "source_id": submission.source if isinstance(submission.source, UUID) else None,
         "source_url": submission.source if isinstance(submission.source, str) else None,
+        "retry_of": submission.retry_of,
         "max_attempts": submission.max_attempts,
         "deadline_seconds": submission.deadline_seconds,
         "created_at": now,
-        "queued_at": None,
-        "waits_until": None,
         "retention_seconds": submission.retention_seconds,
+        "max_credits": submission.max_credits,
         "expires_at": now + timedelta(seconds=submission.retention_seconds),
     }
 
 
 _UNTOUCHED: Final[dict[str, Any]] = {
+    "ready": False,
+    "fetchable": False,
+    "tag": None,
+    "queued_at": None,
+    "waits_until": None,
+    "price": None,
+    "day_starts_at": None,
     "attempts": 0,
     "stage": None,
     "progress": 0.0,
@@ -261,11 +414,12 @@ _UNTOUCHED: Final[dict[str, Any]] = {
     "started_at": None,
     "ended_at": None,
 }
+_TASK: Final = Task.__slots__
 
 
 def _as_task(row: dict[str, Any]) -> Task:
     """The task as it stands right after its insert."""
-    return Task(**{name: row[name] for name in Task.__dataclass_fields__ if name in row}, **_UNTOUCHED)
+    return Task(*[row[name] for name in _TASK])
 
 
 def source_of(parameters: msgspec.Struct) -> str | None:

@@ -47,22 +47,31 @@ class Task:
     id: UUID
     account_id: UUID
     environment: str
+    key_id: UUID | None
     request_id: str
     model: str
     lane: int
+    priority: int
     status: str
     ready: bool
     input: bytes
     metadata: bytes | None
     source_id: UUID | None
+    source_url: str | None
+    retry_of: UUID | None
     attempts: int
     stage: str | None
     progress: float
     status_reason: str | None
     status_message: str | None
     outputs: bytes | None
+    max_credits: int | None
+    price: bytes | None
     cost_held: int
     cost_charged: int
+    max_attempts: int
+    deadline_seconds: int
+    retention_seconds: int
     created_at: datetime
     queued_at: datetime | None
     started_at: datetime | None
@@ -88,8 +97,21 @@ class Claimed:
     retention_seconds: int
     source_id: UUID | None
     source_url: str | None
+    key_id: UUID | None
+    priority: int
+    max_credits: int | None
+    cost_held: int
+    day_starts_at: datetime | None
     object_key: str | None  #: where the source's bytes lie
     filename: str | None
+
+
+class Price(msgspec.Struct, frozen=True):
+    """How a task's cost came about, as kept in its row. `version`: of the price list."""
+
+    unit: str
+    quantity: int
+    version: int
 
 
 class OutputRecord(msgspec.Struct, frozen=True):
@@ -106,6 +128,16 @@ class OutputRecord(msgspec.Struct, frozen=True):
 
 def outputs_of(task: Task) -> list[OutputRecord]:
     return msgspec.json.decode(task.outputs, type=list[OutputRecord]) if task.outputs else []
+
+
+def price_of(task: Task) -> Price | None:
+    """None while its bytes have not been seen, and for what costs nothing."""
+    return msgspec.json.decode(task.price, type=Price) if task.price else None
+
+
+def key_digits(key_id: UUID | None) -> str:
+    """A key as its account's queue names it."""
+    return key_id.hex if key_id else ""
 
 
 def topic(task_id: UUID) -> str:

@@ -8,11 +8,15 @@ from datetime import timedelta
 from typing import Final
 
 from burnish import log
+from burnish.credits import store as credits_
+from burnish.credits.grant import expire
 from burnish.errors import Unavailable
+from burnish.limits import store as windows
 from burnish.resources import Resources
 from burnish.tasks import store as tasks
-from burnish.tasks.promote import free_slots, promote
-from burnish.tasks.task import FAILED, lane_topic, topic
+from burnish.tasks.accounts import lock_accounts
+from burnish.tasks.close import close
+from burnish.tasks.task import FAILED, lane_topic
 from burnish.uploads import store as blobs
 from burnish.uploads.receive import FETCH_TOPIC
 from burnish.workers import store as workers
@@ -35,46 +39,67 @@ async def _lost_leases(resources: Resources) -> None:
     others = [(row["id"], row["lease_id"]) for row in lost if row["attempts"] < row["max_attempts"]]
     topics: set[str] = set()
     async with db.transaction() as tx:
-        queues = await tasks.lock_accounts(
-            tx, {row["account_id"] for row in lost}, resources.settings.tasks, now
-        )
+        accounts = await lock_accounts(tx, {row["account_id"] for row in lost}, resources.plans, now)
         for row in await tasks.requeue_lost(tx, others, now):
             topics.add(lane_topic(row["lane"]) if row["status"] != "waiting" else FETCH_TOPIC)
             _log.warning("lease_lost", task=str(row["id"]))
         still = await tasks.lock_lost(tx, [(row["id"], row["lease_id"]) for row in worn_out], now)
         message = "The workers that had this task were lost. Nothing was charged; make the task again."
         endings = [
-            (row["id"], row["lease_id"], FAILED, "worker_lost", message, None)
+            (row["id"], row["lease_id"], FAILED, "worker_lost", message, None, None)
             for row in worn_out
             if row["id"] in still
         ]
         if endings:
-            ended = await tasks.end(tx, endings, now)
-            slots = [(row["account_id"], row["lane"]) for row in worn_out if ended.get(row["id"])]
-            topics |= await free_slots(tx, queues, slots) | {topic(task_id) for task_id in ended}
-        await tasks.write_accounts(tx, queues)
+            topics |= await close(tx, accounts, await tasks.end(tx, endings, now), now)
+        await accounts.write()
     db.news.announce(topics)
 
 
 async def _late_uploads(resources: Resources) -> None:
-    async with resources.db.transaction() as tx:
-        late = await tasks.give_up_waiting(tx, resources.clock.now(), _BATCH)
-    resources.db.news.announce({topic(task_id) for task_id in late})
+    """Waiting tasks whose bytes did not come: failed, and what they were counted as is free."""
+    db, now = resources.db, resources.clock.now()
+    async with db.reading() as connection:
+        late = await tasks.find_late(connection, now, _BATCH)
+    if not late:
+        return
+    async with db.transaction() as tx:
+        accounts = await lock_accounts(tx, {row["account_id"] for row in late}, resources.plans, now)
+        ended = await tasks.give_up_waiting(tx, [row["id"] for row in late], now)
+        topics = await close(tx, accounts, ended, now)
+        await accounts.write()
+    db.news.announce(topics)
 
 
 async def _raised_ceilings(resources: Resources) -> None:
     """Parked tasks of accounts whose ceiling leaves room now."""
     db = resources.db
     async with db.reading() as connection:
-        places = [(row["account_id"], row["lane"]) for row in await tasks.parked_places(connection)]
-    for place in places:
+        parked = await tasks.accounts_with_parked(connection)
+    for account_id in parked:
         async with db.transaction() as tx:
-            queues = await tasks.lock_accounts(
-                tx, [place[0]], resources.settings.tasks, resources.clock.now()
-            )
-            topics = await promote(tx, queues, place)
-            await tasks.write_accounts(tx, queues)
+            accounts = await lock_accounts(tx, [account_id], resources.plans, resources.clock.now())
+            topics = await accounts.promote()
+            await accounts.write()
         db.news.announce(topics)
+
+
+async def _expired_credits(resources: Resources) -> None:
+    """Credits whose time is over; what is held of them stays until its task ends."""
+    now = resources.clock.now()
+    async with resources.db.reading() as connection:
+        due = await credits_.accounts_with_expired(connection, now, _BATCH)
+    for account_id in due:
+        expired = await expire(resources.db, account_id, now)
+        _log.info("credits_expired", account=str(account_id), credits=expired)
+
+
+async def _old_counts(resources: Resources) -> None:
+    """Windows that are over, and idempotency keys whose day is."""
+    now = resources.clock.now()
+    async with resources.db.transaction() as tx:
+        await windows.forget_windows(tx, now, _BATCH * 10)
+        await tasks.forget_remembered(tx, now, _BATCH * 10)
 
 
 async def _expired_objects(resources: Resources) -> None:
@@ -108,4 +133,13 @@ async def _tombstones(resources: Resources) -> None:
 
 
 #: What a worker runs, again and again.
-STEPS: Final = (_lost_leases, _late_uploads, _raised_ceilings, _expired_objects, _killed_writes, _tombstones)
+STEPS: Final = (
+    _lost_leases,
+    _late_uploads,
+    _raised_ceilings,
+    _expired_credits,
+    _expired_objects,
+    _killed_writes,
+    _old_counts,
+    _tombstones,
+)

@@ -211,8 +211,6 @@ class Worker:
             _log.exception("fetch_failed", task=str(held.task.id))
             seen = Seen(held.task, failed=Failed("internal", _OUR_FAULT))
         await self._resources.arrivals.arrive(seen)
-        if refusal := seen.refusal:
-            _log.info("input_refused", task=str(held.task.id), reason=refusal.reason, message=refusal.message)
 
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
@@ -290,6 +288,6 @@ class Worker:
     async def _leave(self, held: list[Claimed]) -> None:
         async with asyncio.timeout(_STOP_SECONDS):
             if held:
-                await lease.release(self._resources.db, held, self._settings.tasks)
+                await lease.release(self._resources.db, held)
             async with self._resources.db.relaxed() as connection:
                 await store.hide(connection, self._id)

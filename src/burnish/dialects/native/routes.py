@@ -37,7 +37,8 @@ _AGAIN: Final = (b"retry-after", b"1")
 async def create(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     asked = await bodies.read_json(request, wire.TASK_REQUEST)
-    task = await request.resources.submissions.submit(wire.submission(request, key, asked))
+    admission = await request.resources.submissions.submit(wire.submission(request, key, asked))
+    task = admission.task
     headers = []
     if seconds := _preferred_wait(request):
         headers.append((b"preference-applied", b"wait=%d" % seconds))
@@ -90,7 +91,7 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 async def cancel_(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     task = await _task(request, key.account_id, key.environment)
-    await cancel(request.resources.db, task, request.resources.settings.tasks)
+    await cancel(request.resources.db, task, request.resources.plans)
     return _task_reply(request, await _task(request, key.account_id, key.environment))
 
 

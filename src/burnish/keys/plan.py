@@ -1,0 +1,159 @@
+"""A plan: a named set of limits, a weight in the fair queue, and how long media is kept; and what an account makes of it.
+
+`plans.toml` beside this file is shipped; `settings.plans` names another. An account may differ from its plan in
+anything, in the plan's own words (`{"at_once": {"account": {"limit": 9}}}`); null takes a limit away. Loaded once at
+start; what a plan and an account's differences come to is worked out once and kept.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta, Struct
+
+from burnish.errors import Invalid, Unusable
+from burnish.limits.limit import Ceiling, RequestRate, Window
+
+#: What test keys may do, whatever the plan: nothing is computed, so only runaway scripts are held back.
+_TEST_TASKS_A_DAY: Final = Window(limit=1_000)
+#: The plan of the account that `burnish serve` makes for whoever runs it.
+OWNER: Final = "owner"
+
+
+class Rates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Requests of one key: for creating and for reading, or both from one bucket."""
+
+    create: RequestRate | None = None
+    read: RequestRate | None = None
+    shared: RequestRate | None = None
+
+    def __post_init__(self) -> None:
+        if self.shared is not None and (self.create is not None or self.read is not None):
+            raise ValueError("`shared` stands in place of `create` and `read`")
+
+
+class AtOnce(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tasks that have not ended, at the same time."""
+
+    account: Ceiling | None = None
+    key: Ceiling | None = None
+    heavy: Ceiling | None = None
+    models: dict[str, Ceiling] = {}
+
+
+class Windows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Uses in a stretch of time."""
+
+    day: Window | None = None
+    same_name: Window | None = None
+
+    def __post_init__(self) -> None:
+        if self.same_name is not None and self.same_name.on_limit != "reject":
+            raise ValueError("an upload has no error state: `same_name` can only reject")
+        for window in (self.day, self.same_name):
+            if window is not None and not _is_zone(window.time_zone):
+                raise ValueError(f"there is no time zone {window.time_zone!r}")
+
+
+class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an account may do. `metered`: whether tasks cost credits."""
+
+    weight: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    metered: bool = True
+    retention_seconds: Annotated[int, Meta(ge=60, le=315_360_000)] | None = None
+    rates: Rates = Rates()
+    at_once: AtOnce = AtOnce()
+    windows: Windows = Windows()
+
+
+class Plans:
+    """Every plan by its name, and the terms of accounts."""
+
+    def __init__(self, plans: Mapping[str, dict[str, Any]]) -> None:
+        self._tables = plans
+        self._known: dict[tuple[str, str, bool], Plan] = {}
+        for name in plans:
+            self.terms(name)
+
+    def names(self) -> list[str]:
+        return list(self._tables)
+
+    def must_have(self, name: str) -> None:
+        """Raises Invalid where there is no such plan."""
+        if name not in self._tables:
+            raise Invalid(
+                f"There is no plan {name[:60]!r}; there are {', '.join(self._tables)}.", param="plan"
+            )
+
+    def terms(self, name: str, overrides: str = "{}", *, test: bool = False) -> Plan:
+        """What holds for an account of this plan, with what it has of its own (JSON); `test`: for its test keys.
+
+        An account whose plan is no longer there is under `trial`, or the first plan: nobody gains by a lost plan.
+
+        Raises:
+            Invalid: the overrides do not fit a plan; `param` names the place.
+        """
+        place = name, overrides, test
+        if (known := self._known.get(place)) is None:
+            known = self._known[place] = self._made(name, overrides, test)
+        return known
+
+    def _made(self, name: str, overrides: str, test: bool) -> Plan:
+        lost = next(iter(self._tables)) if "trial" not in self._tables else "trial"
+        table = self._tables.get(name) or self._tables[lost]
+        try:
+            plan = msgspec.convert(_merged(table, msgspec.json.decode(overrides)), Plan)
+        except msgspec.ValidationError as error:
+            found, _, at = str(error).partition(" - at `$")
+            raise Invalid(f"{found}.", param=f"overrides{at.rstrip('`')}" if at else "overrides") from error
+        if test:
+            return msgspec.structs.replace(plan, metered=False, windows=Windows(day=_TEST_TASKS_A_DAY))
+        return plan
+
+
+def load_plans(path: str = "") -> Plans:
+    """The plans of a file; the shipped ones where `path` is empty.
+
+    Raises:
+        Unusable: it cannot be read, or something in it means nothing; the message names the place.
+    """
+    file = Path(path) if path else Path(__file__).with_name("plans.toml")
+    try:
+        tables = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Unusable(f"The plans in {file} cannot be read: {error}") from error
+    if not tables:
+        raise Unusable(f"There is no plan in {file}.")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise Unusable(f"The plans in {file} mean nothing at {name}: a plan is a table, [{name}].")
+        try:
+            msgspec.convert(table, Plan)
+        except msgspec.ValidationError as error:
+            found, _, at = str(error).partition(" - at `$")
+            raise Unusable(f"The plans in {file} mean nothing at {name}{at.rstrip('`')}: {found}.") from error
+    return Plans(tables)
+
+
+def _merged(table: Any, changes: Any) -> Any:
+    """`table` with `changes` laid over it; tables are merged, null removes."""
+    if not isinstance(table, dict) or not isinstance(changes, dict):
+        return changes
+    merged = dict(table)
+    for name, change in changes.items():
+        if change is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name, {}), change)
+    return merged
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
