@@ -95,7 +95,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         counters = await open_counters(settings.counters.url, settings.counters.processes)
         stack.push_async_callback(counters.close)
         authenticator = Authenticator(db)
-        stack.callback(authenticator.close)
+        stack.push_async_callback(authenticator.close)
         resources = Resources(
             settings=settings,
             secret_keys=_secret_keys(settings),

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.clock import Clock
-from burnish.errors import Invalid, NotFound, Unauthenticated
+from burnish.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from burnish.ids import new_id
 from burnish.keys.authenticate import Authenticator
 from burnish.keys.issue import issue_first_key, issue_key, revoke_key
-from burnish.keys.key import ENVIRONMENTS, new_secret, well_formed
+from burnish.keys.key import ADMIN, ENVIRONMENTS, new_secret, well_formed
+from burnish.keys.store import find_key
 from burnish.settings import Settings
 from burnish.storage.postgres import Database, open_database
 from waiting import until
@@ -27,7 +29,9 @@ Later = Callable[[float], Awaitable[None]]
 
 @pytest.fixture
 async def authenticator(db: Database) -> AsyncIterator[Authenticator]:
-    with contextlib.closing(Authenticator(db)) as opened:
+    async with contextlib.AsyncExitStack() as stack:
+        opened = Authenticator(db)
+        stack.push_async_callback(opened.close)
         yield opened
 
 
@@ -48,8 +52,9 @@ def test_nothing_else_is_well_formed(text: str) -> None:
     assert not well_formed(text)
 
 
+@pytest.mark.usefixtures("account")
 async def test_a_key_names_its_account_and_environment(db: Database, authenticator: Authenticator) -> None:
-    """The secret is shown once and kept nowhere; only its hash is."""
+    """The secret is shown once and kept nowhere; only its hash is. A test key's account is the one it was made for."""
     issued, secret = await issue_key(db, account="studio", environment="test", name="ci", now=db.clock.now())
 
     found = await authenticator.authenticate(secret, db.clock.now())
@@ -118,6 +123,97 @@ async def test_unknown_words_and_unknown_keys_are_refused(db: Database) -> None:
         await issue_key(db, scopes=["tasks:everything"], now=now)
     with pytest.raises(NotFound):
         await revoke_key(db, new_id(), now=now)
+    with pytest.raises(NotFound, match="burnish accounts create"):
+        await issue_key(db, account="nobody", now=now)
+    for refused in ({"credit_cap": -1}, {"name": "x" * 101}, {"environment": "test", "scopes": [ADMIN]}):
+        with pytest.raises(Invalid):
+            await issue_key(db, now=now, **refused)
+
+
+async def test_an_operators_key_is_made_only_where_it_is_asked_for(db: Database) -> None:
+    """The scope `admin` is in no default; its holder has no other unless it is named too."""
+    now = db.clock.now()
+    assert ADMIN not in (await issue_key(db, now=now))[0].scopes
+    assert (await issue_key(db, scopes=[ADMIN], now=now))[0].scopes == {ADMIN}
+
+
+# --- where it may be used from ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "allowed"),
+    [
+        (["192.0.2.7"], "192.0.2.7", True),
+        (["192.0.2.7"], "192.0.2.8", False),
+        (["10.0.0.0/8", "2001:db8::/64"], "2001:db8::99", True),
+        (["2001:db8::1"], "2001:db8::2", False),
+        (["0.0.0.0/0"], "2001:db8::1", False),
+        (["::/0"], "192.0.2.7", False),
+    ],
+)
+async def test_a_key_is_good_only_from_its_networks(
+    networks: list[str], address: str, allowed: bool, db: Database, authenticator: Authenticator
+) -> None:
+    """403 `address_not_allowed` from anywhere else; IPv6 counts by the address, not by its /64; from nowhere is nowhere."""
+    key, secret = await issue_key(db, allowlist=networks, now=db.clock.now())
+    assert len(key.allowlist) == len(networks)
+    for from_, may in ((ip_address(address), allowed), (None, False)):
+        if may:
+            await authenticator.authenticate(secret, db.clock.now(), from_)
+            continue
+        with pytest.raises(Forbidden) as refused:
+            await authenticator.authenticate(secret, db.clock.now(), from_)
+        assert refused.value.code == "address_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "network", ["", "10.0.0.5/8", "example.com", "300.1.1.1", "::ffff:10.0.0.0/104", "1.1.1.1/33"]
+)
+async def test_what_is_no_network_is_refused(network: str, db: Database) -> None:
+    """With its place; a network whose address has bits to spare is a mistake, and says so."""
+    with pytest.raises(Invalid) as refused:
+        await issue_key(db, allowlist=["192.0.2.1", network], now=db.clock.now())
+    assert refused.value.param == "allowlist.1"
+
+
+# --- when it was used ---------------------------------------------------------------------------------------------
+
+
+async def test_the_last_use_is_written_beside_the_requests(db: Database) -> None:
+    """Gathered, and written once for many; also at the end."""
+    key, secret = await issue_key(db, now=db.clock.now())
+    first, second = Authenticator(db, noted_seconds=0.01), Authenticator(db)
+
+    async def noted() -> object:
+        async with db.reading() as connection:
+            found = await find_key(connection, key.id)
+        assert found is not None
+        return found.last_used_at
+
+    now = db.clock.now()
+    for seconds in (2, 1):
+        await first.authenticate(secret, now + timedelta(seconds=seconds))
+        await until(noted)
+    await until(lambda: first._noting is None)
+    assert await noted() == now + timedelta(seconds=2)
+    await second.authenticate(secret, now + timedelta(seconds=3))
+    assert await noted() == now + timedelta(seconds=2)
+    for one in (first, second):
+        await one.close()
+    assert await noted() == now + timedelta(seconds=3)
+
+
+async def test_a_last_use_that_cannot_be_written_is_forgotten(db: Database, settings: Settings) -> None:
+    """No request and no stop fails for it."""
+    _, secret = await issue_key(db, now=db.clock.now())
+    other = await open_database(settings.database.url, settings.database, Clock())
+    authenticator = Authenticator(other)
+    await authenticator.authenticate(secret, db.clock.now())
+    await other.close()
+    await authenticator.close()
+
+
+# --- on the command line ------------------------------------------------------------------------------------------
 
 
 async def test_the_command_line_creates_lists_and_revokes(settings: Settings, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from burnish.dialects.native import errors
 from burnish.dialects.native.routes import OPERATIONS
 from burnish.ids import from_wire, new_id
 from burnish.keys.issue import issue_key
+from burnish.keys.store import ensure_account
 from burnish.resources import Resources, open_resources
 from burnish.server import PAGES, App, build_app, document
 from burnish.settings import Settings
@@ -54,7 +55,10 @@ class Visitor:
     account_id: UUID
 
     async def new_key(self, **options: Any) -> str:
-        """The secret of another key; of the same account unless `account` says otherwise."""
+        """The secret of another key; of the same account unless `account` says otherwise, which is made as the owner's."""
+        if "account" in options:
+            async with self.resources.db.transaction() as tx:
+                await ensure_account(tx, new_id(), options["account"], self.resources.clock.now())
         _, secret = await issue_key(self.resources.db, now=self.resources.clock.now(), **options)
         return secret
 

@@ -1,8 +1,17 @@
 """What an account is: who owns keys, tasks, media and credits, under a plan."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
+
+from burnish.errors import Invalid
+
+#: The account of whoever runs the service; it is made with its first key.
+DEFAULT: Final = "default"
+#: No brackets: `name (test)` is the row of its test keys. Paths and terminals hold it as it is.
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9._@-])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +29,12 @@ class Account:
     charged: int
     expired: int
     test_of: UUID | None
+
+
+def must_be_a_name(name: str) -> None:
+    """Raises Invalid where no account can be called so."""
+    if not _NAME.fullmatch(name):
+        raise Invalid(
+            "An account's name has 1 to 64 letters (a to z), digits, spaces and . _ @ -, and begins with a letter or digit.",
+            param="name",
+        )

@@ -42,6 +42,7 @@ class Key:
     revoked_at: datetime | None
     plan: str = "owner"
     overrides: str = "{}"
+    account_created_at: datetime | None = None
     allowlist: tuple[str, ...] = ()
     credit_cap: int | None = None
     rotates: UUID | None = None
@@ -50,6 +51,10 @@ class Key:
     @property
     def test(self) -> bool:
         return self.environment == "test"
+
+    def ended(self, now: datetime) -> bool:
+        """Whether it was revoked, or has expired."""
+        return self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now)
 
 
 def new_secret(environment: str) -> str:

@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
+from burnish import log
 from burnish.errors import Invalid, Unusable
 from burnish.limits.limit import Ceiling, RequestRate, Window
 
+_log = log.get("keys")
 #: What test keys may do, whatever the plan: nothing is computed, so only runaway scripts are held back.
 _TEST_TASKS_A_DAY: Final = Window(limit=1_000)
 #: The plan of the account that `burnish serve` makes for whoever runs it.
@@ -76,10 +78,15 @@ class Plans:
         self._tables = plans
         self._known: dict[tuple[str, str, bool], Plan] = {}
         for name in plans:
-            self.terms(name)
+            self.must_fit(name, "{}")
 
     def names(self) -> list[str]:
         return list(self._tables)
+
+    @property
+    def default(self) -> str:
+        """Of an account that names none, or one that is no longer there: `trial`, or the first."""
+        return "trial" if "trial" in self._tables else next(iter(self._tables))
 
     def must_have(self, name: str) -> None:
         """Raises Invalid where there is no such plan."""
@@ -91,27 +98,32 @@ class Plans:
     def terms(self, name: str, overrides: str = "{}", *, test: bool = False) -> Plan:
         """What holds for an account of this plan, with what it has of its own (JSON); `test`: for its test keys.
 
-        An account whose plan is no longer there is under `trial`, or the first plan: nobody gains by a lost plan.
-
-        Raises:
-            Invalid: the overrides do not fit a plan; `param` names the place.
+        An account whose plan is no longer there is under `default`: nobody gains by a lost plan. Overrides that fitted
+        when they were set, and do not fit the plans of today, count for nothing: they stop neither it nor the others.
         """
         place = name, overrides, test
         if (known := self._known.get(place)) is None:
-            known = self._known[place] = self._made(name, overrides, test)
+            try:
+                plan = self._made(name, overrides)
+            except msgspec.ValidationError as error:
+                _log.warning("overrides_do_not_fit", plan=name, overrides=overrides, error=str(error))
+                plan = self._made(name, "{}")
+            if test:
+                plan = msgspec.structs.replace(plan, metered=False, windows=Windows(day=_TEST_TASKS_A_DAY))
+            known = self._known[place] = plan
         return known
 
-    def _made(self, name: str, overrides: str, test: bool) -> Plan:
-        lost = next(iter(self._tables)) if "trial" not in self._tables else "trial"
-        table = self._tables.get(name) or self._tables[lost]
+    def must_fit(self, name: str, overrides: str) -> None:
+        """Raises Invalid where the overrides do not fit the plan; `param` names the place."""
         try:
-            plan = msgspec.convert(_merged(table, msgspec.json.decode(overrides)), Plan)
+            self._made(name, overrides)
         except msgspec.ValidationError as error:
             found, _, at = str(error).partition(" - at `$")
-            raise Invalid(f"{found}.", param=f"overrides{at.rstrip('`')}" if at else "overrides") from error
-        if test:
-            return msgspec.structs.replace(plan, metered=False, windows=Windows(day=_TEST_TASKS_A_DAY))
-        return plan
+            raise Invalid(f"{found}.", param=f"overrides{at.rstrip('`')}") from error
+
+    def _made(self, name: str, overrides: str) -> Plan:
+        table = self._tables[name if name in self._tables else self.default]
+        return msgspec.convert(_merged(table, msgspec.json.decode(overrides)), Plan)
 
 
 def load_plans(path: str = "") -> Plans:

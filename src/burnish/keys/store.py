@@ -15,7 +15,8 @@ from burnish.storage.postgres import Connection
 
 _KEY: Final = """
 SELECT k.id, k.account_id, coalesce(live.name, a.name) AS account, k.environment, k.name, k.last_four, k.scopes,
-       k.created_at, k.expires_at, k.revoked_at, a.plan, a.overrides, k.allowlist, k.credit_cap, k.rotates, k.last_used_at
+       k.created_at, k.expires_at, k.revoked_at, a.plan, a.overrides, a.created_at AS account_created_at,
+       k.allowlist, k.credit_cap, k.rotates, k.last_used_at
 FROM keys k JOIN accounts a ON a.id = k.account_id LEFT JOIN accounts live ON live.id = a.test_of
 """
 
@@ -37,6 +38,16 @@ async def find_key_by_hash(connection: Connection, secret_hash: bytes) -> Key | 
 
 async def find_key(connection: Connection, key_id: UUID) -> Key | None:
     row = await connection.fetchrow(_KEY + "WHERE k.id = $1", key_id)
+    return _key(row) if row else None
+
+
+async def lock_key(tx: Connection, key_id: UUID) -> Key | None:
+    """The key, its account held before it: nothing is spent and nothing changed until the transaction ends."""
+    await tx.execute(
+        "SELECT FROM accounts WHERE id = (SELECT account_id FROM keys WHERE id = $1) FOR NO KEY UPDATE",
+        key_id,
+    )
+    row = await tx.fetchrow(_KEY + "WHERE k.id = $1 FOR NO KEY UPDATE OF k", key_id)
     return _key(row) if row else None
 
 
@@ -115,6 +126,22 @@ async def read_caps(tx: Connection, key_ids: Collection[UUID]) -> dict[UUID, int
     return {row["id"]: row["credit_cap"] for row in rows}
 
 
+async def read_spent(connection: Connection, key_ids: Collection[UUID]) -> dict[UUID, int]:
+    """What keys have spent in all, held credits among it; of those that spent anything. `tasks` counts it, as a window
+    that never ends.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT k.id, w.used FROM keys k
+        JOIN windows w ON w.account_id = k.account_id AND w.name = 'key-credits'
+                      AND w.subject = replace(k.id::text, '-', '') AND w.starts_at = 'epoch'
+        WHERE k.id = ANY($1)
+        """,
+        list(key_ids),
+    )
+    return {row["id"]: row["used"] for row in rows}
+
+
 # --- accounts -----------------------------------------------------------------------------------------------------
 
 _ACCOUNT: Final = """
@@ -143,17 +170,34 @@ async def list_accounts(connection: Connection, *, after: str | None, rows: int)
     return [Account(**row) for row in found]
 
 
-async def insert_account(tx: Connection, account_id: UUID, name: str, plan: str, now: datetime) -> bool:
+async def insert_account(
+    tx: Connection, account_id: UUID, name: str, plan: str, now: datetime, overrides: str = "{}"
+) -> bool:
     """False where the name is taken."""
     row = await tx.fetchrow(
-        "INSERT INTO accounts (id, name, plan, created_at) VALUES ($1, $2, $3, $4) "
+        "INSERT INTO accounts (id, name, plan, created_at, overrides) VALUES ($1, $2, $3, $4, $5) "
         "ON CONFLICT (name) DO NOTHING RETURNING id",
         account_id,
         name,
         plan,
         now,
+        overrides,
     )
     return row is not None
+
+
+async def lock_account(tx: Connection, name: str) -> Account | None:
+    """The account of that name, held with its test account, in the order of their ids as everybody does."""
+    await tx.execute(
+        """
+        SELECT FROM accounts WHERE id IN (
+            SELECT a.id FROM accounts a LEFT JOIN accounts live ON live.id = a.test_of
+            WHERE live.name = $1 OR (a.name = $1 AND a.test_of IS NULL))
+        ORDER BY id FOR NO KEY UPDATE
+        """,
+        name,
+    )
+    return await find_account(tx, name)
 
 
 async def set_terms(tx: Connection, account_id: UUID, plan: str, overrides: str) -> None:
@@ -179,7 +223,8 @@ async def ensure_test_account(tx: Connection, account_id: UUID, now: datetime) -
     """The account that this one's test keys work in, made now when there is none."""
     await tx.execute(
         "INSERT INTO accounts (id, name, plan, overrides, test_of, created_at) "
-        "SELECT $2, name || ' (test)', plan, overrides, id, $3 FROM accounts WHERE id = $1 ON CONFLICT DO NOTHING",
+        "SELECT $2, name || ' (test)', plan, overrides, id, $3 FROM accounts WHERE id = $1 FOR NO KEY UPDATE "
+        "ON CONFLICT DO NOTHING",  # locked, so that it gets the terms that are being set just now
         account_id,
         new_id(),
         now,

@@ -294,3 +294,12 @@ def away(error: BaseException) -> Unavailable:
         code="database_unavailable",
         retry_after=1,
     )
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Around work in the database: what a caller is told when it does not answer is raised in place of what happened."""
+    try:
+        yield
+    except (*LOST, TimeoutError) as error:
+        raise away(error) from error

@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as that can be believed: the subject that the rate of an address counts.
+"""Where a request comes from, as far as that can be believed: its address, and the subject that a rate counts.
 
 Who is not a configured proxy (`http.trusted_proxies`) may write into `X-Forwarded-For` what it likes; its own address
 counts. Behind proxies the header is read from the right, past addresses of proxies, up to the first of somebody else.
@@ -40,7 +40,14 @@ class Addresses:
         self._warned = False
 
     def subject(self, scope: Scope) -> str:
-        """The client's address: `203.0.113.7`, or `2001:db8:1:2::/64`."""
+        """Whom a rate counts: `203.0.113.7`, or `2001:db8:1:2::/64`."""
+        return _subject(self._found(scope))
+
+    def address(self, scope: Scope) -> Address | None:
+        """The client's address itself; None where there is none, as through a socket file."""
+        return _parsed(self._found(scope))
+
+    def _found(self, scope: Scope) -> str:
         client = scope.get("client")
         peer: str = client[0] if client else _UNKNOWN
         if self._networks and self._trusts(_parsed(peer)):
@@ -52,7 +59,7 @@ class Addresses:
                 peer=peer,
                 hint="X-Forwarded-For came from an address that http.trusted_proxies does not name",
             )
-        return _subject(peer)
+        return peer
 
     def _behind(self, proxy: str, scope: Scope) -> str:
         """Whom the last of our proxies speaks for; what is no address ends the way at the proxy that wrote it."""
@@ -66,7 +73,7 @@ class Addresses:
             found = bare
             if not self._trusts(address):
                 break
-        return _subject(found)
+        return found
 
     def _trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)

@@ -42,10 +42,11 @@ async def caller(request: Request, scope: str | None = None) -> Key:
     Raises:
         Unauthenticated: `missing_key`, or what the key's secret is at fault for.
         Limited: `rate_limited`, or `polling_rate_limited` where it only reads.
-        Forbidden: `scope_missing`.
+        Forbidden: `address_not_allowed`, `scope_missing`.
         Unavailable: the database does not answer, or `limits_unavailable`.
     """
-    key = await request.resources.authenticator.authenticate(_secret(request), request.now)
+    address = request.site.addresses.address(request.scope)
+    key = await request.resources.authenticator.authenticate(_secret(request), request.now, address)
     request.account_id = key.account_id
     kind: Kind = "read" if request.method in _READS else "create"
     await spend_rates(request, key, rates_of(key, kind), kind)

@@ -26,9 +26,11 @@ _LIMITS: Final = {
 #: Codes that an operation may answer with because of how it is entered.
 _ALWAYS: Final = ("internal", "draining")
 _WITH_KEY: Final = (
-    "missing_key", "malformed_key", "unknown_key", "revoked_key", "expired_key", "ip_rate_limited",
+    "missing_key", "malformed_key", "unknown_key", "revoked_key", "expired_key", "address_not_allowed",
+    "ip_rate_limited",
     "database_unavailable", "limits_unavailable",
 )  # fmt: skip
+_NO_SCOPE: Final = ("open", "signed", "key")
 _SIGNED: Final = ("ip_rate_limited", "database_unavailable", "limits_unavailable")
 
 
@@ -79,7 +81,7 @@ def _operation(operation: Operation, codes: Mapping[str, Code], error: type[Any]
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query, schemas)],
         "responses": _answers(operation) | _refusals(operation, codes, error),
     }
-    if ":" in operation.access:
+    if operation.access not in _NO_SCOPE:
         described["x-scope"] = operation.access
     if operation.reads is not None:
         described["requestBody"] = {"required": True, "content": _content(operation.reads, operation.example)}
@@ -129,7 +131,7 @@ def _refusals(operation: Operation, codes: Mapping[str, Code], error: type[Any])
         names += _SIGNED
     elif operation.access != "open":
         names += (*_WITH_KEY, "polling_rate_limited" if operation.method == "GET" else "rate_limited")
-    if ":" in operation.access:
+    if operation.access not in _NO_SCOPE:
         names.append("scope_missing")
     by_status: defaultdict[int, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):

@@ -27,6 +27,9 @@ CODES: Final[dict[str, Code]] = {
     "insufficient_credits": Code(402, "There are too few credits.", "Buy credits; waiting does not help."),
     "forbidden": Code(403, "This is not allowed to the key.", "Use a key that may do it."),
     "scope_missing": Code(403, "The key lacks a scope, named in `details`.", "Use a key that has it."),
+    "address_not_allowed": Code(
+        403, "The key may not be used from this address.", "Call from one of its networks, or use another key."
+    ),
     "bad_signature": Code(
         403, "A link is cut, changed, or none of this service.", "Use the link exactly as it was given."
     ),
@@ -35,6 +38,7 @@ CODES: Final[dict[str, Code]] = {
     "not_arrived": Code(404, "The upload has no bytes yet.", "Send them to the upload's `url` first."),
     "method_not_allowed": Code(405, "The path does not take this method.", "The `Allow` header says which it takes."),
     "conflict": Code(409, "This cannot be done any more.", "Read the present state first."),
+    "account_exists": Code(409, "There is an account of that name already.", "Choose another name, or use that one."),
     "upload_arrived": Code(409, "The upload has its bytes already.", "Make a new upload for other bytes."),
     "expired": Code(410, "It was here, and its time is over.", "Submit the task again."),
     "file_expired": Code(410, "The file was here, and its time is over.", "Make it, or upload it, again."),
