@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from burnish.dialects.native import errors, wire
-from burnish.dialects.native.routes import OPERATIONS
+from burnish.dialects.native.table import OPERATIONS
 from burnish.errors import Unavailable
 from burnish.resources import Resources
 from burnish.storage.postgres import LOST, Connection

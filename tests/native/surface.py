@@ -21,7 +21,7 @@ import msgspec
 import uvicorn
 
 from burnish.dialects.native import errors
-from burnish.dialects.native.routes import OPERATIONS
+from burnish.dialects.native.table import OPERATIONS
 from burnish.ids import from_wire, new_id
 from burnish.keys.issue import issue_key
 from burnish.keys.store import ensure_account

@@ -33,7 +33,7 @@ async def test_202_says_where_the_task_is_and_when_to_look(visitor: Visitor) -> 
     assert int(reply.headers["retry-after"]) >= 1
     assert task["status"] == "queued"
     assert task["metadata"] == {"order": "1042", "rush": True}
-    assert task["cost"] == {"held": 0, "charged": 0, "unit": "task", "quantity": 0, "price_version": 0}
+    assert task["cost"] == {"held": 0, "charged": 0, "unit": None, "quantity": None, "price_version": None}
     assert (task["progress"], task["outputs"], task["started_at"], task["ended_at"]) == (0.0, [], None, None)
     assert task["urls"]["cancel"] == f"{task['urls']['self']}/cancel"
     assert (await visitor.http.get(reply.headers["location"])).json() == task
@@ -76,10 +76,10 @@ WRONG_BODIES: list[tuple[object, str, str | None]] = [
     ({"input": {}}, "missing_field", "model"),
     ({"model": 7, "input": {}}, "invalid", "model"),
     ({"model": "", "input": {}}, "invalid", "model"),
-    ({"model": "noop", "input": {}, "priority": 1}, "unknown_field", "priority"),
+    ({"model": "noop", "input": {}, "priority": 101}, "invalid", "priority"),
     ({"model": "noop", "input": {}, "callback": {"url": "https://example.com"}}, "unknown_field", "callback"),
-    ({"model": "noop", "input": {}, "max_credits": 5}, "unknown_field", "max_credits"),
-    ({"model": "noop", "input": {}, "on_limit": "queue"}, "unknown_field", "on_limit"),
+    ({"model": "noop", "input": {}, "max_credits": -1}, "invalid", "max_credits"),
+    ({"model": "noop", "input": {}, "on_limit": "wait"}, "invalid", "on_limit"),
     ({"model": "noop", "input": {"seconds": "long"}}, "invalid", "input.seconds"),
     ({"model": "noop", "input": {"seconds": -1}}, "invalid", "input.seconds"),
     ({"model": "noop", "input": []}, "invalid", "input"),

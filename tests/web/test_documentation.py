@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from burnish.dialects.native.errors import CODES
-from burnish.dialects.native.routes import OPERATIONS
+from burnish.dialects.native.table import OPERATIONS
 from burnish.server import PAGES
 from burnish.web import reference
 from native.surface import DOCUMENT, Visitor

@@ -145,3 +145,13 @@ async def lock_accounts(
 ) -> Accounts:
     """Lock these accounts, in the order of their ids; with `skip_locked`, leave out those that others hold."""
     return Accounts(tx, await store.lock_accounts(tx, ids, skip_locked=skip_locked), plans, now)
+
+
+async def look_at(
+    connection: Connection, account_id: UUID, plans: Plans, now: datetime, *, key: str = ""
+) -> State:
+    """One account as it stands, for telling and not for deciding: nothing is locked. `key`: whose spending is told too."""
+    rows = await store.read_account(connection, account_id)
+    accounts = Accounts(connection, rows, plans, now)
+    await accounts.read_quotas([(account_id, key)] if key else [])
+    return accounts.states[account_id]

@@ -15,9 +15,15 @@ from burnish.uploads.receive import FETCH_TOPIC
 
 
 async def claim(db: Database, lane: int, rows: int, lease_seconds: int) -> list[Claimed]:
-    """At most `rows` ready tasks of the lane, in fair order."""
+    """At most `rows` ready tasks of the lane, in fair order; those of test keys are claimed apart."""
     async with db.relaxed() as connection:
         return await store.claim(connection, lane, rows, db.clock.now(), timedelta(seconds=lease_seconds))
+
+
+async def claim_tests(db: Database, rows: int, lease_seconds: int) -> list[Claimed]:
+    """At most `rows` ready tasks of test keys, which no lane has, in fair order."""
+    async with db.relaxed() as connection:
+        return await store.claim_tests(connection, rows, db.clock.now(), timedelta(seconds=lease_seconds))
 
 
 async def claim_fetches(db: Database, rows: int, lease_seconds: int, *, by_url: bool) -> list[Claimed]:

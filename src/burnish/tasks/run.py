@@ -13,14 +13,17 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 import msgspec
+from msgspec import Struct
 
 from burnish import log
 from burnish.engines import catalogue
+from burnish.engines.catalogue import Model
 from burnish.engines.engine import Engines, Job, Output
 from burnish.errors import Failed, NotFound, Unavailable
 from burnish.ids import new_id
 from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import Database
+from burnish.tasks.canned import canned, is_canned
 from burnish.tasks.finish import Ending
 from burnish.tasks.task import Claimed, OutputRecord
 from burnish.uploads.blob import OUTPUT, Blob
@@ -60,6 +63,23 @@ async def _run(task: Claimed, db: Database, blobs: Blobs, engines: Engines, prog
     if model is None:
         raise Failed("internal", f"The model {task.model} is no longer here.")
     parameters = msgspec.json.decode(task.input, type=model.parameters)
+    if is_canned(task, model):
+        made = await canned(task, model, parameters, db=db, engines=engines, progress=progress)
+    else:
+        made = await _made(task, model, parameters, blobs, engines, progress)
+    try:
+        if made:
+            progress("storing", 0.0)
+        return Ending(task, outputs=[await _store(task, output, db, blobs) for output in made])
+    finally:
+        for output in made:
+            os.close(output.fd)
+
+
+async def _made(
+    task: Claimed, model: Model, parameters: Struct, blobs: Blobs, engines: Engines, progress: Progress
+) -> list[Output]:
+    """What the engine makes of the source's bytes."""
     with tempfile.TemporaryFile() as source:
         if task.object_key is not None:
             progress("fetching", 0.0)
@@ -71,14 +91,7 @@ async def _run(task: Claimed, db: Database, blobs: Blobs, engines: Engines, prog
             source_fd=source.fileno() if task.object_key is not None else None,
             deadline_seconds=task.deadline_seconds,
         )
-        made = await engines.run(job, progress)
-    try:
-        if made:
-            progress("storing", 0.0)
-        return Ending(task, outputs=[await _store(task, output, db, blobs) for output in made])
-    finally:
-        for output in made:
-            os.close(output.fd)
+        return await engines.run(job, progress)
 
 
 async def copy_source(blobs: Blobs, key: str, into: BinaryIO) -> None:

@@ -18,12 +18,13 @@ from burnish.tasks.task import Claimed, Task
 
 AccountRow = Any  #: id, plan, overrides, test, queue, created_at, light_time, heavy_time
 
-_LOCK_ACCOUNTS: Final = """
+_ACCOUNTS: Final = """
 SELECT id, plan, overrides, test_of IS NOT NULL AS test, queue, created_at,
        (SELECT min(tag) FROM tasks WHERE ready AND lane = 0) AS light_time,
        (SELECT min(tag) FROM tasks WHERE ready AND lane = 1) AS heavy_time
-FROM accounts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+FROM accounts
 """
+_LOCK_ACCOUNTS: Final = _ACCOUNTS + "WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"
 
 
 def microsecond(now: datetime) -> int:
@@ -46,6 +47,12 @@ async def lock_accounts(
     rows: list[AccountRow] = await tx.fetch(
         _LOCK_ACCOUNTS + (" SKIP LOCKED" if skip_locked else ""), sorted(ids)
     )
+    return rows
+
+
+async def read_account(connection: Connection, account_id: UUID) -> list[AccountRow]:
+    """The account as it stands, unlocked."""
+    rows: list[AccountRow] = await connection.fetch(_ACCOUNTS + "WHERE id = $1", account_id)
     return rows
 
 
@@ -176,16 +183,23 @@ _CLAIMED: Final = """
        t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
        t.max_credits, t.cost_held, t.day_starts_at, b.object_key, b.filename
 """
-_CLAIM: Final = f"""
-WITH next AS (
-    SELECT id FROM tasks WHERE lane = $1 AND ready ORDER BY lane, tag LIMIT $2 FOR UPDATE SKIP LOCKED
-), t AS (
-    UPDATE tasks SET status = 'running', ready = false, lease_id = gen_random_uuid(), leased_until = $4,
-                     attempts = attempts + 1, started_at = coalesce(started_at, $3), stage = 'fetching', progress = 0
+_CLAIM_NEXT: Final = f"""
+, t AS (
+    UPDATE tasks SET status = 'running', ready = false, lease_id = gen_random_uuid(), leased_until = $3,
+                     attempts = attempts + 1, started_at = coalesce(started_at, $2), stage = 'fetching', progress = 0
     FROM next WHERE tasks.id = next.id RETURNING tasks.*
 )
 SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.tag
 """  # noqa: S608
+_CLAIM: Final = f"""
+WITH next AS (
+    SELECT id FROM tasks WHERE lane = $4 AND ready AND environment <> 'test' ORDER BY lane, tag LIMIT $1
+    FOR UPDATE SKIP LOCKED
+){_CLAIM_NEXT}"""  # noqa: S608
+_CLAIM_TESTS: Final = f"""
+WITH next AS (
+    SELECT id FROM tasks WHERE ready AND environment = 'test' ORDER BY tag LIMIT $1 FOR UPDATE SKIP LOCKED
+){_CLAIM_NEXT}"""  # noqa: S608
 _CLAIM_FETCHES: Final = f"""
 WITH next AS (
     SELECT id FROM tasks WHERE fetchable AND (source_url IS NOT NULL) = $3
@@ -201,8 +215,13 @@ SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.id
 async def claim(
     connection: Connection, lane: int, rows: int, now: datetime, lease: timedelta
 ) -> list[Claimed]:
-    """The next ready tasks of a lane, in the order of their tags, each under a fresh random lease."""
-    return [Claimed(**row) for row in await connection.fetch(_CLAIM, lane, rows, now, now + lease)]
+    """The next ready tasks of a lane, in the order of their tags, each under a fresh random lease. None of test keys."""
+    return [Claimed(**row) for row in await connection.fetch(_CLAIM, rows, now, now + lease, lane)]
+
+
+async def claim_tests(connection: Connection, rows: int, now: datetime, lease: timedelta) -> list[Claimed]:
+    """The next ready tasks of test keys, of either lane."""
+    return [Claimed(**row) for row in await connection.fetch(_CLAIM_TESTS, rows, now, now + lease)]
 
 
 async def claim_fetches(

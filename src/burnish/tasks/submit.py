@@ -221,7 +221,7 @@ class Submissions:
         if (replayed := _replayed(submission, batch)) is not None:
             return replayed
         source = batch.sources.get(submission.source) if isinstance(submission.source, UUID) else None
-        if isinstance(submission.source, UUID) and (refusal := _refusal(submission, source, batch.now)):
+        if isinstance(submission.source, UUID) and (refusal := source_refusal(submission, source, batch.now)):
             return refusal
         size = (source.width, source.height) if source else (None, None)
         try:
@@ -341,7 +341,7 @@ def _replayed(submission: Submission, batch: _Batch) -> Admission | Exception | 
     return Admission(task, replayed=True)
 
 
-def _refusal(submission: Submission, source: Blob | None, now: datetime) -> Exception | None:
+def source_refusal(submission: Submission, source: Blob | None, now: datetime) -> Exception | None:
     """Why this source cannot be taken, as far as it is known."""
     param = "input.image"
     owner = (submission.account_id, submission.environment)

@@ -35,6 +35,9 @@ MOVES: Final[dict[str, frozenset[str]]] = {
     CANCELLED: frozenset(),
 }
 
+#: The environment of tasks that no engine runs.
+TEST: Final = "test"
+
 LIGHT: Final = 0
 HEAVY: Final = 1
 LANES: Final = {"light": LIGHT, "heavy": HEAVY}

@@ -1,6 +1,7 @@
 """Promise a place: an upload is announced with its name, type and size, and waits for its bytes."""
 
 import unicodedata
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -8,7 +9,7 @@ from uuid import UUID
 from burnish.errors import Invalid, TooLarge
 from burnish.ids import new_id
 from burnish.settings import Uploads
-from burnish.storage.postgres import LOST, Database, away
+from burnish.storage.postgres import LOST, Connection, Database, away
 from burnish.uploads import store
 from burnish.uploads.blob import UPLOAD, Blob
 
@@ -26,8 +27,10 @@ async def promise(
     size_bytes: int,
     sha256: bytes | None,
     now: datetime,
+    guard: Callable[[Connection, str], Awaitable[None]] | None = None,
 ) -> Blob:
-    """A new upload. Its bytes are awaited until `expires_at`.
+    """A new upload. Its bytes are awaited until `expires_at`. `guard`: told its name within the transaction; what it
+    raises undoes it.
 
     Raises:
         Invalid: a filename of nothing that can be shown.
@@ -65,6 +68,8 @@ async def promise(
     )
     try:
         async with db.transaction() as tx:
+            if guard is not None:
+                await guard(tx, filename)
             await store.insert_upload(tx, blob)
     except (*LOST, TimeoutError) as error:
         raise away(error) from error

@@ -25,8 +25,8 @@ _ESCAPE: Final = re.compile(
 )
 
 
-async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-    """The JSON body as the decoder's type.
+async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> tuple[T, bytes]:
+    """The JSON body as the decoder's type, and as it came.
 
     Raises:
         UnsupportedMedia: another content type.
@@ -36,7 +36,8 @@ async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
     """
     if media_type(request) != "application/json":
         raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
-    return decode(await read(request), decoder)
+    body = await read(request)
+    return decode(body, decoder), body
 
 
 async def read(request: Request) -> bytes:

@@ -6,16 +6,20 @@ what the key may do. How the rates stand is noted on the request, and told in th
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Final, Literal
 
 from burnish.errors import Forbidden, Limited, Unauthenticated
 from burnish.keys.key import Key
+from burnish.keys.plan import Plan, Rates
 from burnish.limits.counters import Asked
+from burnish.limits.limit import RequestRate
 from burnish.limits.rate import Rate, Verdicts, slowest
 from burnish.web.request import Request
 
 Kind = Literal["create", "read"]
+_KINDS: Final[tuple[Kind, ...]] = ("create", "read")
 
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -48,16 +52,46 @@ async def caller(request: Request, scope: str | None = None) -> Key:
     address = request.site.addresses.address(request.scope)
     key = await request.resources.authenticator.authenticate(_secret(request), request.now, address)
     request.account_id = key.account_id
+    request.standings = request.site.last_standings.get(key.account_id, ())
     kind: Kind = "read" if request.method in _READS else "create"
-    await spend_rates(request, key, rates_of(key, kind), kind)
+    await spend_rates(request, key, rates_of(plan_of(request, key).rates, kind), kind)
     if scope is not None and scope not in key.scopes:
         raise Forbidden(f"This key lacks the scope {scope}.", code="scope_missing", details={"scope": scope})
     return key
 
 
-def rates_of(key: Key, kind: Kind) -> Sequence[Rate]:  # noqa: ARG001 - until plans give keys their rates
-    """The rates of the key's plan for requests of that kind."""
-    return ()
+def plan_of(request: Request, key: Key) -> Plan:
+    """What the key's account may do."""
+    return request.resources.plans.terms(key.plan, key.overrides, test=key.test)
+
+
+@lru_cache(maxsize=4096)
+def rates_of(rates: Rates, kind: Kind) -> Sequence[Rate]:
+    """The rates of a plan for requests of that kind, under the names that headers have."""
+    if rates.shared is not None:
+        return (_rate("key-rate", rates.shared),)
+    one = rates.create if kind == "create" else rates.read
+    return () if one is None else (_rate(f"{kind}-rate", one),)
+
+
+def _rate(name: str, rate: RequestRate) -> Rate:
+    return Rate(name, rate.limit, rate.seconds, rate.burst, rate.when_down)
+
+
+async def peek_ip(request: Request) -> Verdicts:
+    """How the rate of the caller's address stands."""
+    site = request.site
+    found = request.resources.counters.peek(site.addresses.subject(request.scope), (("ip", site.ip_rate),))
+    return found if isinstance(found, list) else await found
+
+
+async def peek_rates(request: Request, key: Key, rates: Rates) -> Verdicts:
+    """How all rates of the key stand."""
+    asked = {rate.name: (str(key.id), rate) for kind in _KINDS for rate in rates_of(rates, kind)}
+    if not asked:
+        return []
+    found = request.resources.counters.peek(str(key.account_id), list(asked.values()))
+    return found if isinstance(found, list) else await found
 
 
 async def spend_rates(request: Request, key: Key, rates: Sequence[Rate], kind: Kind) -> None:

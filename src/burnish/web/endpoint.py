@@ -44,6 +44,7 @@ class Endpoint:
                 reply = await operation.handle(request)
             except Refused as refused:
                 request.limited = refused if isinstance(refused, Limited) else None
+                request.standings = refused.standings or request.standings
                 reply, code = self._words(request, refused), refused.code
             await reply.send(request, send)
             status = reply.status

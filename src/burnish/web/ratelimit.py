@@ -9,32 +9,14 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
-from msgspec import Struct
-
 from burnish.errors import Limited
 from burnish.limits.rate import Rate, Verdict, slowest
+from burnish.limits.standing import Policy, Standing
 
 Header = tuple[bytes, bytes]
 
 _GIVE_UP_SECONDS: Final = 120  #: a client that would wait for longer tells its user instead
 _SHOULD_NOT_RETRY: Final = (b"x-should-retry", b"false")
-
-
-class Policy(Struct, frozen=True):
-    """A quota: `limit` in `window_seconds`, or of `unit` at any moment ("concurrent-requests")."""
-
-    name: str
-    limit: int
-    window_seconds: int | None = None
-    unit: str | None = None
-
-
-class Standing(Struct, frozen=True):
-    """How a quota stands: so many are left; more are in `reset_seconds`, where that is known."""
-
-    policy: Policy
-    remaining: int
-    reset_seconds: float | None = None
 
 
 def headers(verdicts: Sequence[Verdict], standings: Sequence[Standing]) -> list[Header]:

@@ -4,7 +4,7 @@ Made by `endpoint.py` for every request; nothing in it is parsed before it is as
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -14,13 +14,13 @@ from starlette.types import Receive, Scope
 from burnish.errors import Limited, Unusable
 from burnish.ids import new_id, to_wire
 from burnish.limits.rate import Rate, Verdicts, WhenDown
+from burnish.limits.standing import Standing
 from burnish.metrics import Metrics
 from burnish.resources import Resources
 from burnish.settings import Limits
 from burnish.uploads.sign import Links
 from burnish.web.address import Addresses
 from burnish.web.once import Once
-from burnish.web.ratelimit import Standing
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ class Site:
         self.once = Once()
         self.addresses = Addresses(resources.settings.http.trusted_proxies)
         self.ip_rate = _ip_rate(resources.settings.limits)
+        #: How each account's quotas stood when they were last decided; told on replies that decide nothing.
+        self.last_standings: dict[UUID, Sequence[Standing]] = {}
         self._stopping = asyncio.Event()
 
     @property
@@ -54,6 +56,11 @@ class Site:
     async def until_draining(self) -> None:
         await self._stopping.wait()
 
+    def quotas_stand(self, account_id: UUID, standings: Sequence[Standing]) -> None:
+        if len(self.last_standings) >= _ACCOUNTS_KEPT:
+            self.last_standings.clear()
+        self.last_standings[account_id] = standings
+
 
 def _ip_rate(limits: Limits) -> Rate:
     try:
@@ -67,6 +74,7 @@ class HungUp(Exception):
     """The client is gone; there is nobody to answer."""
 
 
+_ACCOUNTS_KEPT: Final = 10_000
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 
@@ -87,7 +95,7 @@ class Request:
         self.id = to_wire("req", new_id())
         self.account_id: UUID | None = None
         self.rates: Verdicts = []
-        self.standings: list[Standing] = []
+        self.standings: Sequence[Standing] = ()
         self.limited: Limited | None = None
 
     @property

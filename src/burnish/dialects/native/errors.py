@@ -25,6 +25,7 @@ CODES: Final[dict[str, Code]] = {
     "revoked_key": Code(401, "The key was revoked.", "Use another key."),
     "expired_key": Code(401, "The key's time is over.", "Use another key."),
     "insufficient_credits": Code(402, "There are too few credits.", "Buy credits; waiting does not help."),
+    "key_credits_spent": Code(402, "The key has spent what it may.", "Raise the key's cap, or use another key."),
     "forbidden": Code(403, "This is not allowed to the key.", "Use a key that may do it."),
     "scope_missing": Code(403, "The key lacks a scope, named in `details`.", "Use a key that has it."),
     "address_not_allowed": Code(
@@ -39,6 +40,10 @@ CODES: Final[dict[str, Code]] = {
     "method_not_allowed": Code(405, "The path does not take this method.", "The `Allow` header says which it takes."),
     "conflict": Code(409, "This cannot be done any more.", "Read the present state first."),
     "account_exists": Code(409, "There is an account of that name already.", "Choose another name, or use that one."),
+    "task_not_retryable": Code(409, "The task has neither failed nor been cancelled.", "Submit a new task."),
+    "idempotency_in_progress": Code(
+        409, "A request with this idempotency key is still being decided.", "Send it again after `Retry-After`."
+    ),
     "upload_arrived": Code(409, "The upload has its bytes already.", "Make a new upload for other bytes."),
     "expired": Code(410, "It was here, and its time is over.", "Submit the task again."),
     "file_expired": Code(410, "The file was here, and its time is over.", "Make it, or upload it, again."),
@@ -51,11 +56,19 @@ CODES: Final[dict[str, Code]] = {
     "unknown_field": Code(422, "There is no such field; `param` names it.", "Look for a typing error."),
     "missing_field": Code(422, "A field is missing; `param` names it.", "Add it."),
     "unknown_model": Code(422, "There is no such model.", "Choose one of `GET /v1/models`."),
+    "max_credits_exceeded": Code(422, "It costs more than `max_credits` allows.", "Raise it, or ask for less."),
+    "idempotency_key_missing": Code(
+        422, "What moves money needs the header `Idempotency-Key`.", "Send one, and the same again with every retry."
+    ),
+    "idempotency_key_reused": Code(
+        422, "The idempotency key came with another body.", "Use a new key for a new request."
+    ),
     "upload_not_found": Code(422, "The input names no upload of this account.", "Give an upload's id, or a URL."),
     "upload_expired": Code(422, "The input's upload is gone.", "Upload the file again."),
     "bad_link": Code(
         422, "The input is a link of ours that was cut or changed.", "Use the link exactly as it was given."
     ),
+    "test_input": Code(422, "The input is one for tests, and not for this key or unknown.", "Use a test key, and a word that there is."),
     "link_expired": Code(422, "The input is a link of ours whose time is over.", "Read the task or upload again."),
     "upload_type_differs": Code(422, "The bytes came with another content type.", "Send the promised `headers`."),
     "upload_size_differs": Code(422, "Another number of bytes came.", "Promise the size that the file has."),
@@ -70,6 +83,12 @@ CODES: Final[dict[str, Code]] = {
     "ip_rate_limited": Code(429, "Too many requests from this address.", "Wait for `Retry-After`."),
     "rate_limited": Code(429, "Too many requests that create or change something.", "Wait for `Retry-After`."),
     "polling_rate_limited": Code(429, "Too many reading requests.", "Read less often; let `wait` wait."),
+    "too_many_tasks": Code(429, "Too many tasks have not ended.", "Submit the next when one has ended."),
+    "too_many_heavy_tasks": Code(
+        429, "Too many tasks of heavy models, or of this one, have not ended.", "Submit the next when one has ended."
+    ),
+    "daily_limit_reached": Code(429, "The plan's tasks of the day are used up.", "Wait for the reset, or take a larger plan."),
+    "duplicate_name": Code(429, "The same file name came too often.", "Give each file a name of its own."),
     "internal": Code(500, "Something went wrong here.", "Report the `request_id` to the operator."),
     "unavailable": Code(503, "The service cannot answer now.", "Try again after `Retry-After`."),
     "database_unavailable": Code(503, "The database does not answer.", "Try again after `Retry-After`."),

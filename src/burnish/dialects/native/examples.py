@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from burnish.credits.prices import load_prices
-from burnish.dialects.native import wire
+from burnish.dialects.native import limits_wire, wire
 from burnish.engines import catalogue
 from burnish.ids import to_wire
 from burnish.uploads.blob import OUTPUT, UPLOAD
@@ -39,19 +39,25 @@ TASK: Final = wire.TaskReply(
     status_reason=None,
     status_message=None,
     retryable=False,
-    cost=wire.Cost(held=0, charged=0, unit="task", quantity=0, price_version=0),
+    cost=wire.Cost(held=10, charged=0, unit="image", quantity=1, price_version=1),
     outputs=[],
     metadata={"order": "1042"},
+    retry_of=None,
     created_at=_AT,
     started_at=None,
     ended_at=None,
     expires_at=_AT + _WEEK,
-    urls=wire.TaskUrls(self=f"{_URL}/v1/tasks/{_TASK}", cancel=f"{_URL}/v1/tasks/{_TASK}/cancel"),
+    urls=wire.TaskUrls(
+        self=f"{_URL}/v1/tasks/{_TASK}",
+        cancel=f"{_URL}/v1/tasks/{_TASK}/cancel",
+        retry=f"{_URL}/v1/tasks/{_TASK}/retry",
+    ),
 )
 _ENDED_AT: Final = _AT + timedelta(seconds=4)
 ENDED_TASK: Final = msgspec.structs.replace(
     TASK,
     status="succeeded",
+    cost=wire.Cost(held=10, charged=10, unit="image", quantity=1, price_version=1),
     progress=1.0,
     outputs=[
         wire.OutputReply(
@@ -110,3 +116,50 @@ MODEL_PAGE: Final = wire.ModelPage(
     data=[wire.model_reply(model, load_prices()) for model in catalogue.models()]
 )
 MODEL: Final = MODEL_PAGE.data[0]
+
+QUOTE_REQUEST: Final = limits_wire.QuoteRequest(
+    model="upscale", input=msgspec.Raw(b'{"scale":4}'), width=2048, height=1536
+)
+QUOTE: Final = limits_wire.QuoteReply(
+    model="upscale",
+    credits=limits_wire.CreditsRange(min=140, max=140),
+    unit="image",
+    quantity=1,
+    price_version=1,
+    breakdown=[limits_wire.BillLine(what="48 to 108 megapixels", quantity=1, each=140, credits=140)],
+    outcome="accepted",
+    reason=None,
+    message=None,
+    limits=[
+        limits_wire.LimitLeft(name="tasks-at-once", limit=5, remaining=3, reset=None),
+        limits_wire.LimitLeft(name="day", limit=500, remaining=441, reset=50_211),
+    ],
+)
+LIMITS: Final = limits_wire.LimitPage(
+    plan="trial",
+    data=[
+        limits_wire.LimitReply(
+            name="create-rate", kind="rate", scope="key", limit=60, used=3, remaining=17, seconds=60, burst=20
+        ),
+        limits_wire.LimitReply(
+            name="tasks-at-once", kind="tasks_at_once", scope="account", limit=5, used=2, remaining=3
+        ),
+        limits_wire.LimitReply(
+            name="day",
+            kind="window",
+            scope="account",
+            limit=500,
+            used=59,
+            remaining=441,
+            seconds=86_400,
+            window="calendar",
+            time_zone="UTC",
+            frees_at=_AT + timedelta(hours=14, minutes=30),
+            resets_at=_AT + timedelta(hours=14, minutes=30),
+            on_limit="error_state",
+        ),
+        limits_wire.LimitReply(
+            name="credits", kind="credits", scope="account", limit=940, used=0, remaining=940
+        ),
+    ],
+)

@@ -1,6 +1,7 @@
 """The native API's routes: each reads downwards from the caller to the reply. `OPERATIONS` is the table of them all."""
 
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -11,8 +12,13 @@ from burnish.dialects.native import examples, wire
 from burnish.engines import catalogue
 from burnish.errors import Invalid, NotFound, Unavailable
 from burnish.ids import from_wire
+from burnish.keys.key import Key
+from burnish.limits.names import spend_name
+from burnish.storage.postgres import Connection
 from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
+from burnish.tasks.retry import submission_again
+from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, Task
 from burnish.uploads.blob import Blob
 from burnish.uploads.find import get_linked, get_upload
@@ -20,7 +26,7 @@ from burnish.uploads.promise import promise
 from burnish.uploads.receive import receive
 from burnish.uploads.sign import PATH
 from burnish.web import bodies, files
-from burnish.web.caller import caller
+from burnish.web.caller import caller, plan_of
 from burnish.web.operation import Operation
 from burnish.web.replies import Headers, Reply, Stream, json
 from burnish.web.request import Request
@@ -36,10 +42,26 @@ _AGAIN: Final = (b"retry-after", b"1")
 
 async def create(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
-    asked = await bodies.read_json(request, wire.TASK_REQUEST)
-    admission = await request.resources.submissions.submit(wire.submission(request, key, asked))
+    asked, body = await bodies.read_json(request, wire.TASK_REQUEST)
+    return await _admitted(request, key, wire.submission(request, key, asked, body))
+
+
+async def retry(request: Request) -> Reply:
+    key = await caller(request, "tasks:write")
+    task = await _task(request, key.account_id, key.environment)
+    return await _admitted(
+        request, key, submission_again(task, key, request.id, wire.once(request, key, b""))
+    )
+
+
+async def _admitted(request: Request, key: Key, submission: Submission) -> Reply:
+    """The task that was admitted for this request, or for the first with its idempotency key."""
+    admission = await request.resources.submissions.submit(submission)
     task = admission.task
-    headers = []
+    if admission.standings:
+        request.standings = admission.standings
+        request.site.quotas_stand(key.account_id, admission.standings)
+    headers = [(b"idempotent-replayed", b"true")] if admission.replayed else []
     if seconds := _preferred_wait(request):
         headers.append((b"preference-applied", b"wait=%d" % seconds))
         with suppress(Unavailable):  # it is admitted, whether or not it can be read just now
@@ -145,7 +167,7 @@ def _page(request: Request, found: list[Task], limit: int) -> Reply:
 
 async def promise_(request: Request) -> Reply:
     key = await caller(request, "uploads:write")
-    asked = await bodies.read_json(request, wire.UPLOAD_REQUEST)
+    asked, _ = await bodies.read_json(request, wire.UPLOAD_REQUEST)
     settings = request.resources.settings.uploads
     upload = await promise(
         request.resources.db,
@@ -157,8 +179,18 @@ async def promise_(request: Request) -> Reply:
         size_bytes=asked.size_bytes,
         sha256=bytes.fromhex(asked.sha256) if asked.sha256 else None,
         now=request.now,
+        guard=_same_name(request, key),
     )
     return json(wire.promised_upload(upload, request.site.links, settings), status=201)
+
+
+def _same_name(request: Request, key: Key) -> Callable[[Connection, str], Awaitable[None]] | None:
+    """Counts the upload's file name, where the plan limits how often one may come."""
+    window = plan_of(request, key).windows.same_name
+    if window is None:
+        return None
+    now, account_id, created_at = request.now, key.account_id, key.account_created_at or request.now
+    return lambda tx, filename: spend_name(tx, account_id, window, filename, created_at, now)
 
 
 async def get_upload_(request: Request) -> Reply:
@@ -230,6 +262,17 @@ def _id(request: Request, prefix: str) -> UUID:
 
 # --- the table ----------------------------------------------------------------------------------------------------
 
+#: How an admission may be refused, whatever is asked for.
+ADMISSION: Final = (
+    "insufficient_credits", "max_credits_exceeded", "key_credits_spent", "too_many_tasks", "too_many_heavy_tasks",
+    "daily_limit_reached", "idempotency_key_reused", "idempotency_in_progress", "account_busy",
+)  # fmt: skip
+
+_ADMITTED: Final = {
+    202: "It is admitted.",
+    200: "It has ended: it was waited for, was admitted as failed, or was made by an earlier request.",
+}
+
 OPERATIONS: Final = (
     Operation(
         method="POST",
@@ -239,21 +282,24 @@ OPERATIONS: Final = (
         tag="Tasks",
         summary="Submit a task",
         description="Answers as soon as the task is on disk. With `Prefer: wait=n` the reply comes when the task has "
-        "ended, or after n seconds (60 at most).",
+        "ended, or after n seconds (60 at most). With `Idempotency-Key` (255 bytes at most, kept for 24 hours) the same "
+        "request again answers the same task; refusals leave the key unused. Over a limit whose behaviour is "
+        "`error_state` the task is admitted as failed, costs nothing, and may be made again with retry.",
         access="tasks:write",
         reads=wire.TaskRequest,
         answers={202: wire.TaskReply, 200: wire.TaskReply},
-        meanings={202: "It is admitted.", 200: "It was waited for, and has ended."},
+        meanings=_ADMITTED,
         headers={
             "Location": "The task's own URL.",
             "Retry-After": "When to look again, in seconds.",
             "Preference-Applied": "How long it was waited for at most, as `wait=n`, where that was asked for.",
+            "Idempotent-Replayed": "`true` where an earlier request with the same Idempotency-Key made the task.",
         },
         refuses=(
             "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
             "missing_field", "unknown_model", "upload_not_found", "upload_expired", "bad_link", "link_expired",
-            "input_blocked", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
-            "account_busy",
+            "input_blocked", "test_input", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
+            *ADMISSION,
         ),
         example=examples.TASK_REQUEST,
         answer_example=examples.TASK,
@@ -303,6 +349,21 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="POST",
+        path="/v1/tasks/{id}/retry",
+        handle=retry,
+        id="retryTask",
+        tag="Tasks",
+        summary="Make a failed or cancelled task again",
+        description="A new task, with its own hold and its own use of the limits; `retry_of` names the old one. "
+        "`Idempotency-Key` and `Prefer: wait=n` are as in submitting. No body is read.",
+        access="tasks:write",
+        answers={202: wire.TaskReply, 200: wire.TaskReply},
+        meanings=_ADMITTED,
+        refuses=("not_found", "expired", "task_not_retryable", "upload_not_found", "upload_expired", "invalid", *ADMISSION),
+        answer_example=examples.TASK,
+    ),
+    Operation(
+        method="POST",
         path="/v1/uploads",
         handle=promise_,
         id="createUpload",
@@ -315,7 +376,7 @@ OPERATIONS: Final = (
         answers={201: wire.PromisedUpload},
         refuses=(
             "malformed", "body_stalled", "too_large", "upload_too_large", "unsupported_media", "invalid",
-            "unknown_field", "missing_field",
+            "unknown_field", "missing_field", "duplicate_name",
         ),
         example=examples.UPLOAD_REQUEST,
         answer_example=examples.PROMISED_UPLOAD,

@@ -6,7 +6,9 @@ The types here are the documentation's source too: their names, bounds and descr
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -18,11 +20,13 @@ from burnish.errors import STATUS_REASONS, Invalid
 from burnish.ids import new_id, to_wire
 from burnish.keys.key import Key
 from burnish.settings import Uploads
-from burnish.tasks.submit import Submission, parameters_of, source_of
-from burnish.tasks.task import OutputRecord, Task, outputs_of
-from burnish.uploads.blob import OUTPUT, UPLOAD, Blob
+from burnish.tasks import magic
+from burnish.tasks.submit import Once, Submission, parameters_of, source_of
+from burnish.tasks.task import OutputRecord, Task, outputs_of, price_of
+from burnish.uploads.blob import OUTPUT, UPLOAD, Blob, kept_seconds
 from burnish.uploads.sign import Links
 from burnish.uploads.source import read_source
+from burnish.web.caller import plan_of
 from burnish.web.request import Request
 
 T = TypeVar("T")
@@ -39,11 +43,12 @@ Scrap = (
 Moment = Annotated[datetime, Meta(tz=True)]
 _ENCODE: Final = msgspec.json.Encoder().encode
 _METADATA_BYTES: Final = 8192
+_KEY_BYTES: Final = 255
 #: Python's `$` lets a newline follow, JSON Schema's does not; this one means the end in both.
 _END: Final = r"$(?!\n)"
 
 
-def _says(description: str, **bounds: Any) -> Meta:
+def says(description: str, **bounds: Any) -> Meta:
     return Meta(description=description, **bounds)
 
 
@@ -57,10 +62,10 @@ PARAMETERS: Final = tuple(model.parameters for model in models())
 class TaskRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task to be done."""
 
-    model: Annotated[str, _says("A model's name, as in GET /v1/models.", min_length=1, max_length=100)]
+    model: Annotated[str, says("A model's name, as in GET /v1/models.", min_length=1, max_length=100)]
     input: Annotated[
         msgspec.Raw,
-        _says(
+        says(
             "The model's parameters.",
             extra_json_schema={
                 "type": "object",
@@ -71,32 +76,48 @@ class TaskRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     metadata: (
         Annotated[
             dict[Annotated[str, Meta(max_length=64)], Scrap],
-            _says("Whatever you want to find again in the task: at most 50 names (64 characters) with text (500 "
+            says("Whatever you want to find again in the task: at most 50 names (64 characters) with text (500 "
                   "characters), numbers (64 bits), booleans or null, 8192 bytes of JSON in all.", max_length=50),
         ]
         | None
     ) = None  # fmt: skip
     retention_seconds: (
-        Annotated[int, _says("How long the task and its outputs are kept after its end.", ge=60)] | None
+        Annotated[int, says("How long the task and its outputs are kept after its end.", ge=60)] | None
     ) = None
-    deadline_seconds: Annotated[int, _says("How long one run of the task may take.", ge=1)] | None = None
+    deadline_seconds: Annotated[int, says("How long one run of the task may take.", ge=1)] | None = None
+    priority: Annotated[
+        int, says("Among this account's tasks that await a slot, the highest is next.", ge=-100, le=100)
+    ] = 0
+    on_limit: (
+        Annotated[
+            Literal["queue", "error_state", "reject"],
+            says(
+                "What to do over a limit, where that is stricter than the plan: `queue` admits the task without a slot, "
+                "`error_state` stores it as failed, `reject` answers 429."
+            ),
+        ]
+        | None
+    ) = None
+    max_credits: (
+        Annotated[int, says("Refuse it where it would cost more.", ge=0, le=2_147_483_647)] | None
+    ) = None
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which tasks, and how many."""
 
-    limit: Annotated[int, _says("At most so many.", ge=1, le=100)] = 20
-    after: Annotated[str, _says("Those made before this task: the `next` of the page before.")] | None = None
+    limit: Annotated[int, says("At most so many.", ge=1, le=100)] = 20
+    after: Annotated[str, says("Those made before this task: the `next` of the page before.")] | None = None
     status: (
         Annotated[
             Literal["waiting", "queued", "running", "succeeded", "failed", "cancelled"],
-            _says("Only tasks in this status."),
+            says("Only tasks in this status."),
         ]
         | None
     ) = None
-    model: Annotated[str, _says("Only tasks of this model.")] | None = None
+    model: Annotated[str, says("Only tasks of this model.")] | None = None
     created_after: (
-        Annotated[datetime, _says("Only tasks made later than this moment (RFC 3339).", tz=True)] | None
+        Annotated[datetime, says("Only tasks made later than this moment (RFC 3339).", tz=True)] | None
     ) = None
 
 
@@ -104,7 +125,7 @@ class TaskQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long to wait."""
 
     wait: Annotated[
-        int, _says("Answer when the task has ended, or after so many seconds at the latest.", ge=0, le=60)
+        int, says("Answer when the task has ended, or after so many seconds at the latest.", ge=0, le=60)
     ] = 0
 
 
@@ -112,18 +133,18 @@ class UploadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A file that will be sent."""
 
     filename: Annotated[
-        str, _says("Its name; shown in results, never used as a path.", min_length=1, max_length=1024)
+        str, says("Its name; shown in results, never used as a path.", min_length=1, max_length=1024)
     ]
     content_type: Annotated[
         str,
-        _says(
+        says(
             "Its media type; the PUT must carry the same.",
             pattern=r"^[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}" + _END,
         ),
     ]
-    size_bytes: Annotated[int, _says("Its exact size.", ge=1, le=1 << 62)]
+    size_bytes: Annotated[int, says("Its exact size.", ge=1, le=1 << 62)]
     sha256: (
-        Annotated[str, _says("Its SHA-256 in hexadecimal, to be checked.", pattern="^[0-9a-fA-F]{64}" + _END)]
+        Annotated[str, says("Its SHA-256 in hexadecimal, to be checked.", pattern="^[0-9a-fA-F]{64}" + _END)]
         | None
     ) = None
 
@@ -131,7 +152,7 @@ class UploadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class LinkQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What makes a link a permission; take it as it was given."""
 
-    expires: Annotated[int, _says("When the link ends, in seconds since 1970.")]
+    expires: Annotated[int, says("When the link ends, in seconds since 1970.")]
     signature: str
 
 
@@ -141,26 +162,26 @@ class LinkQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Cost(Struct, frozen=True, kw_only=True):
     """What a task costs, in whole credits."""
 
-    held: Annotated[int, _says("Set aside until the task ends.")]
-    charged: Annotated[int, _says("Taken when it ended; never more than was held.")]
-    unit: Annotated[str, _says("What is counted to find the price.")]
-    quantity: Annotated[int, _says("How many of that unit.")]
-    price_version: Annotated[int, _says("Which edition of the price list applied.")]
+    held: Annotated[int, says("Set aside until the task ends.")]
+    charged: Annotated[int, says("Taken when it ended; never more than was held.")]
+    unit: Annotated[str, says("What is counted to find the price; null until that is known.")] | None
+    quantity: Annotated[int, says("How many of that unit.")] | None
+    price_version: Annotated[int, says("Which edition of the price list applied.")] | None
 
 
 class OutputReply(Struct, frozen=True, kw_only=True):
     """One thing that a task made."""
 
-    url: Annotated[str, _says("Its bytes, for whoever has this link, until `expires_at`; ranges are served.")]
-    type: Annotated[str, _says("Media type.")]
-    filename: Annotated[str, _says("What it is called when it is saved.")]
-    width: Annotated[int, _says("In pixels.")]
-    height: Annotated[int, _says("In pixels.")]
+    url: Annotated[str, says("Its bytes, for whoever has this link, until `expires_at`; ranges are served.")]
+    type: Annotated[str, says("Media type.")]
+    filename: Annotated[str, says("What it is called when it is saved.")]
+    width: Annotated[int, says("In pixels.")]
+    height: Annotated[int, says("In pixels.")]
     size_bytes: int
     expires_at: Moment
     notes: (
         Annotated[
-            dict[str, Any], _says("What was done beside what was asked, such as metadata that was dropped.")
+            dict[str, Any], says("What was done beside what was asked, such as metadata that was dropped.")
         ]
         | UnsetType
     ) = UNSET
@@ -171,6 +192,7 @@ class TaskUrls(Struct, frozen=True, kw_only=True):
 
     self: str
     cancel: str
+    retry: str
 
 
 class TaskReply(Struct, frozen=True, kw_only=True):
@@ -180,22 +202,23 @@ class TaskReply(Struct, frozen=True, kw_only=True):
     model: str
     status: Annotated[
         Literal["waiting", "queued", "running", "succeeded", "failed", "cancelled"],
-        _says(
+        says(
             "`waiting` for its bytes, `queued`, `running`; then one of the last three, which never changes."
         ),
     ]
-    stage: Annotated[Literal["fetching", "working", "storing"], _says("What a running task is at.")] | None
-    progress: Annotated[float, _says("From 0 to 1.")]
-    status_reason: Annotated[str, _says("Why it failed or was cancelled: one of a closed list.")] | None
-    status_message: Annotated[str, _says("The same in a sentence.")] | None
-    retryable: Annotated[bool, _says("Of a failed task: whether the same request may succeed later.")]
+    stage: Annotated[Literal["fetching", "working", "storing"], says("What a running task is at.")] | None
+    progress: Annotated[float, says("From 0 to 1.")]
+    status_reason: Annotated[str, says("Why it failed or was cancelled: one of a closed list.")] | None
+    status_message: Annotated[str, says("The same in a sentence.")] | None
+    retryable: Annotated[bool, says("Of a failed task: whether the same request may succeed later.")]
     cost: Cost
     outputs: list[OutputReply]
-    metadata: Annotated[dict[str, Scalar], _says("As it was given.")] | None
+    metadata: Annotated[dict[str, Scalar], says("As it was given.")] | None
+    retry_of: Annotated[str, says("The task that this one was made again from.")] | None
     created_at: Moment
     started_at: Moment | None
     ended_at: Moment | None
-    expires_at: Annotated[datetime, _says("After this, task and outputs answer 410.", tz=True)]
+    expires_at: Annotated[datetime, says("After this, task and outputs answer 410.", tz=True)]
     urls: TaskUrls
 
 
@@ -205,7 +228,7 @@ class TaskPage(Struct, frozen=True, kw_only=True):
     data: list[TaskReply]
     has_more: bool
     next: (
-        Annotated[str, _says("Give it as `after` for the next page; the Link header has the whole URL.")]
+        Annotated[str, says("Give it as `after` for the next page; the Link header has the whole URL.")]
         | None
     )
 
@@ -213,12 +236,12 @@ class TaskPage(Struct, frozen=True, kw_only=True):
 class PromisedUpload(Struct, frozen=True, kw_only=True):
     """Where to send the bytes."""
 
-    id: Annotated[str, _says("Goes into a task's input, at once if you like: the task waits for the bytes.")]
-    url: Annotated[str, _says("Send the bytes here; no key is needed.")]
+    id: Annotated[str, says("Goes into a task's input, at once if you like: the task waits for the bytes.")]
+    url: Annotated[str, says("Send the bytes here; no key is needed.")]
     method: Literal["PUT"]
-    headers: Annotated[dict[str, str], _says("Send these with them.")]
-    access_url: Annotated[str, _says("Where they can be read afterwards, for whoever has this link.")]
-    expires_at: Annotated[datetime, _says("The bytes must all have come by then.", tz=True)]
+    headers: Annotated[dict[str, str], says("Send these with them.")]
+    access_url: Annotated[str, says("Where they can be read afterwards, for whoever has this link.")]
+    expires_at: Annotated[datetime, says("The bytes must all have come by then.", tz=True)]
     max_bytes: int
 
 
@@ -238,9 +261,9 @@ class UploadReply(Struct, frozen=True, kw_only=True):
     content_type: str
     size_bytes: int
     sha256: (
-        Annotated[str, _says("In hexadecimal; until the bytes are here, the one that was promised.")] | None
+        Annotated[str, says("In hexadecimal; until the bytes are here, the one that was promised.")] | None
     )
-    type: Annotated[str, _says("What its first bytes say it is; null until someone has looked.")] | None
+    type: Annotated[str, says("What its first bytes say it is; null until someone has looked.")] | None
     width: int | None
     height: int | None
     fault: UploadFault | None
@@ -253,23 +276,23 @@ class UploadReply(Struct, frozen=True, kw_only=True):
 class Price(Struct, frozen=True, kw_only=True):
     """What a model costs, in whole credits: `credits`, `tiers` or `table`, as the unit wants."""
 
-    rule: Annotated[str, _says("Its name in the table of prices.")]
-    version: Annotated[int, _says("The edition of that table; tasks say it as `price_version`.")]
+    rule: Annotated[str, says("Its name in the table of prices.")]
+    version: Annotated[int, says("The edition of that table; tasks say it as `price_version`.")]
     unit: Annotated[
-        Unit, _says("What is counted: tasks, images by their size, or seconds of video that are made.")
+        Unit, says("What is counted: tasks, images by their size, or seconds of video that are made.")
     ]
-    credits: Annotated[int, _says("Of one task.")] | UnsetType = UNSET
+    credits: Annotated[int, says("Of one task.")] | UnsetType = UNSET
     tiers: (
         Annotated[
             list[Tier],
-            _says("Of one image, by its megapixels: the first that it lies in, `below` or `up_to` so many."),
+            says("Of one image, by its megapixels: the first that it lies in, `below` or `up_to` so many."),
         ]
         | UnsetType
     ) = UNSET
     table: (
         Annotated[
             dict[str, list[int]],
-            _says(
+            says(
                 "Of one second, by resolution (HD, FHD, 2K, 4K, 8K): up to 30 frames a second, to 60, below 120, "
                 "and 120."
             ),
@@ -283,11 +306,11 @@ class ModelReply(Struct, frozen=True, kw_only=True):
 
     name: str
     description: str
-    lane: Annotated[Literal["light", "heavy"], _says("Heavy models have a queue of their own.")]
-    input_schema: Annotated[dict[str, Any], _says("JSON Schema (2020-12) of a task's `input`.")]
+    lane: Annotated[Literal["light", "heavy"], says("Heavy models have a queue of their own.")]
+    input_schema: Annotated[dict[str, Any], says("JSON Schema (2020-12) of a task's `input`.")]
     price: Price
     limits: Limits
-    deadline_seconds: Annotated[int, _says("How long one run may take unless a task says otherwise.")]
+    deadline_seconds: Annotated[int, says("How long one run may take unless a task says otherwise.")]
 
 
 class ModelPage(Struct, frozen=True, kw_only=True):
@@ -303,24 +326,19 @@ UPLOAD_REQUEST: Final = msgspec.json.Decoder(UploadRequest)
 # --- from their words to the house's ------------------------------------------------------------------------------
 
 
-def submission(request: Request, key: Key, asked: TaskRequest) -> Submission:
+def submission(request: Request, key: Key, asked: TaskRequest, body: bytes) -> Submission:
     """A task to be admitted, checked as far as it can be without the database.
 
     Raises:
         Invalid: `param` names the field.
+        Limited, InsufficientCredits: a test key asked for them.
     """
     settings = request.resources.settings
     input_ = bytes(asked.input)
     model, parameters = parameters_of(asked.model, input_, hidden=settings.testing)
-    image = source_of(parameters)
-    source = None
-    if image is not None:
-        source = read_source(
-            image, "input.image", request.site.links, request.resources.outbound, request.now
-        )
     longest = settings.tasks.deadline_seconds
-    kept = settings.uploads.retention_seconds
-    return Submission(
+    kept = plan_of(request, key).retention_seconds or settings.uploads.retention_seconds
+    admissible = Submission(
         id=new_id(),
         account_id=key.account_id,
         environment=key.environment,
@@ -330,12 +348,53 @@ def submission(request: Request, key: Key, asked: TaskRequest) -> Submission:
         parameters=parameters,
         input=input_,
         metadata=_kept(asked.metadata) if asked.metadata is not None else None,
-        source=source,
+        source=source(request, key, parameters),
         max_attempts=settings.tasks.max_attempts,
         deadline_seconds=_within("deadline_seconds", asked.deadline_seconds, longest)
         or min(model.deadline_seconds, longest),
-        retention_seconds=_within("retention_seconds", asked.retention_seconds, kept) or kept,
+        retention_seconds=kept_seconds(
+            key.environment, _within("retention_seconds", asked.retention_seconds, kept) or kept
+        ),
+        priority=asked.priority,
+        on_limit=asked.on_limit,
+        max_credits=asked.max_credits,
+        credit_cap=key.credit_cap,
+        once=once(request, key, body),
     )
+    if (refusal := magic.refusal(source_of(parameters))) is not None:
+        raise refusal
+    return admissible
+
+
+def source(request: Request, key: Key, parameters: Struct) -> UUID | str | None:
+    """The picture that the parameters name: a blob's id, or a URL. Of a test key no URL: nothing is fetched for it."""
+    image = source_of(parameters)
+    if image is None:
+        return None
+    if magic.is_magic(image):
+        magic.read(image, "input.image", test=key.test)
+        return None
+    found = read_source(image, "input.image", request.site.links, request.resources.outbound, request.now)
+    return None if key.test and isinstance(found, str) else found
+
+
+def once(request: Request, key: Key, body: bytes) -> Once | None:
+    """The request's idempotency key, with what it stands for.
+
+    Raises:
+        Invalid: it is empty, longer than 255 bytes, or given twice.
+    """
+    given = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    if not given:
+        return None
+    if len(given) > 1 or not 1 <= len(given[0]) <= _KEY_BYTES:
+        raise Invalid(
+            f"Give one Idempotency-Key of 1 to {_KEY_BYTES} bytes.",
+            param="Idempotency-Key",
+            details={"max_bytes": _KEY_BYTES},
+        )
+    route = f"{key.environment} {request.method} {request.scope['path']}"
+    return Once(route, given[0].decode("latin-1"), sha256(body).digest())
 
 
 def _kept(metadata: Mapping[str, Scalar]) -> bytes:
@@ -364,20 +423,32 @@ def task_reply(task: Task, links: Links, public_url: str) -> TaskReply:
     return TaskReply(
         id=id_,
         model=task.model,
-        status=_literal(task.status),
-        stage=_literal(task.stage),
+        status=literal(task.status),
+        stage=literal(task.stage),
         progress=round(task.progress, 4),
         status_reason=task.status_reason,
         status_message=task.status_message,
         retryable=STATUS_REASONS.get(task.status_reason or "", False),
-        cost=Cost(held=task.cost_held, charged=task.cost_charged, unit="task", quantity=0, price_version=0),
+        cost=_cost(task),
         outputs=[_output_reply(record, task, links) for record in outputs_of(task)],
         metadata=cast("Any", msgspec.Raw(task.metadata)) if task.metadata is not None else None,
+        retry_of=to_wire("task", task.retry_of) if task.retry_of else None,
         created_at=task.created_at,
         started_at=task.started_at,
         ended_at=task.ended_at,
         expires_at=task.expires_at,
-        urls=TaskUrls(self=url, cancel=f"{url}/cancel"),
+        urls=TaskUrls(self=url, cancel=f"{url}/cancel", retry=f"{url}/retry"),
+    )
+
+
+def _cost(task: Task) -> Cost:
+    price = price_of(task)
+    return Cost(
+        held=task.cost_held,
+        charged=task.cost_charged,
+        unit=price.unit if price else None,
+        quantity=price.quantity if price else None,
+        price_version=price.version if price else None,
     )
 
 
@@ -396,7 +467,8 @@ def _output_reply(record: OutputRecord, task: Task, links: Links) -> OutputReply
 
 def promised_upload(blob: Blob, links: Links, settings: Uploads) -> PromisedUpload:
     assert blob.declared_type is not None
-    readable_until = blob.expires_at + timedelta(seconds=settings.retention_seconds)
+    kept = kept_seconds(blob.environment, settings.retention_seconds)
+    readable_until = blob.expires_at + timedelta(seconds=kept)
     return PromisedUpload(
         id=to_wire(UPLOAD, blob.id),
         url=links.put(blob.id, blob.expires_at),
@@ -447,6 +519,6 @@ def _price(model: Model, prices: Prices) -> Price:
     return msgspec.convert(rule | {"rule": model.price, "version": prices.version}, Price)
 
 
-def _literal(word: T) -> Any:
+def literal(word: T) -> Any:
     """A word that the row's check keeps to the list of its type."""
     return word

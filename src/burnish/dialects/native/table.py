@@ -1,0 +1,7 @@
+"""Every operation of the native API, in the order in which it is served and documented."""
+
+from typing import Final
+
+from burnish.dialects.native import limits, routes
+
+OPERATIONS: Final = (*routes.OPERATIONS, *limits.OPERATIONS)

@@ -1,0 +1,111 @@
+"""What a task would cost and what would happen to it, without its happening: the same checks, price and decision.
+
+Of bytes that have not been seen a quote gives the lowest and the highest price, unless their size is declared.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from burnish.credits.price import Line, bounds, price
+from burnish.credits.prices import Prices
+from burnish.engines import catalogue
+from burnish.errors import Failed, Invalid
+from burnish.keys.plan import Plans
+from burnish.limits.standing import Standing
+from burnish.storage.postgres import LOST, Database, away
+from burnish.tasks.accounts import look_at
+from burnish.tasks.cost import cost_of
+from burnish.tasks.decide import Ask, Verdict, decide
+from burnish.tasks.standing import standings
+from burnish.tasks.submit import Submission, source_refusal
+from burnish.tasks.task import LANES, key_digits
+from burnish.uploads import store as blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """`lowest` and `highest` are the same where the price is known; `highest` is None where there is none. All are 0
+    for an account that is not metered. `refusal`: why it would not be admitted, or be stored as failed.
+    """
+
+    lowest: int
+    highest: int | None
+    unit: str
+    quantity: int | None
+    version: int
+    breakdown: tuple[Line, ...]
+    verdict: Verdict
+    standings: tuple[Standing, ...]
+
+
+async def quote(
+    db: Database,
+    submission: Submission,
+    size: tuple[int, int] | None,
+    plans: Plans,
+    prices: Prices,
+    now: datetime,
+) -> Quote:
+    """`size`: declared width and height of the input, where its bytes have not been seen.
+
+    Raises:
+        Expired, Invalid: what submitting would raise for its input.
+        Unavailable: the database does not answer.
+    """
+    key = key_digits(submission.key_id)
+    try:
+        async with db.reading() as connection:
+            state = await look_at(connection, submission.account_id, plans, now, key=key)
+            found = None
+            if isinstance(submission.source, UUID):
+                found = (await blobs.read_blobs(connection, [submission.source])).get(submission.source)
+    except (*LOST, TimeoutError) as error:
+        raise away(error) from error
+    if isinstance(submission.source, UUID) and (refusal := source_refusal(submission, found, now)):
+        raise refusal
+    width, height = (found.width, found.height) if found and found.type else size or (None, None)
+    rule = prices.get_rule(submission.model.price)
+    try:
+        cost = cost_of(prices, submission.model, submission.parameters, width, height)
+    except Failed as failed:
+        raise Invalid(failed.message, param="input", code=failed.reason) from failed
+    if (
+        width
+        and height
+        and (refused := catalogue.output_refusal(submission.model, submission.parameters, width, height))
+    ):
+        raise Invalid(refused[1], param="input", code=refused[0])
+    lowest, highest = (cost.credits, cost.credits) if cost else bounds(rule)
+    ask = Ask(
+        task_id=submission.id,
+        lane=LANES[submission.model.lane],
+        model=submission.model.name,
+        key=key,
+        cost=cost.credits if cost else None,
+        lowest=lowest,
+        on_limit=submission.on_limit,
+        max_credits=submission.max_credits,
+        credit_cap=submission.credit_cap,
+    )
+    verdict = decide(state, ask, now)
+    told = standings(state, ask.lane, ask.model, key, now)
+    measure = catalogue.output_measure(submission.parameters, width, height)
+    priced = price(rule, measure) if cost else None
+    return Quote(
+        lowest=lowest if state.plan.metered else 0,
+        highest=highest if state.plan.metered else 0,
+        unit=str(rule.__struct_config__.tag),
+        quantity=priced.quantity if priced else None,
+        version=prices.version,
+        breakdown=priced.breakdown if priced else (),
+        verdict=verdict,
+        standings=told,
+    )
+
+
+def outcome(verdict: Verdict) -> str:
+    """In a word: accepted, queued (without a slot for now), error_state or refused."""
+    if verdict.refusal is not None:
+        return "refused" if verdict.status is None else "error_state"
+    return "queued" if verdict.parked else "accepted"
