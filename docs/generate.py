@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: settings, command line, prices, the migrations' fingerprints.
+"""Writes the pages that are made from the code: settings, command line, prices, plans, the migrations' fingerprints.
 
 `scripts/docs` calls it after one of these changed; `--check` writes nothing, names what is stale and
 exits 1. A migration that a release has shipped is never edited: its line in the fingerprints never changes.
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.cli import _VERBS
+from burnish.cli.terms import words
 from burnish.credits.price import FRAME_RATES, ByMegapixels, BySecond, Flat, span
 from burnish.credits.prices import load_prices
+from burnish.keys.plan import load_plans
 from burnish.settings import Settings
 from burnish.storage.migrate import migrations
 
@@ -175,6 +177,29 @@ def prices_page() -> str:
     return "\n".join(page)
 
 
+PLANS = """\
+# Plans
+
+<!-- Made from src/burnish/keys/plans.toml by scripts/docs. -->
+
+The plans that Burnish is shipped with. [Set plans](../howto/set-plans.md) tells how to have others, and how an account may differ
+from its plan; `burnish plans show NAME` tells those that apply. What is not listed is not limited. An account that names no plan is
+under `trial`; the account `default`, which whoever runs the service has, is under `owner`. Under every plan, test keys cost nothing
+and may make 1,000 tasks a day.
+"""
+
+
+def plans_page() -> str:
+    """Every shipped plan, each limit by its name and in words."""
+    plans = load_plans()
+    page = [PLANS]
+    for name in plans.names():
+        page += [f"## {name}\n", "| limit | meaning |", "| --- | --- |"]
+        page += [f"| `{place}` | {meaning} |" for place, meaning in words(plans.terms(name))]
+        page.append("")
+    return "\n".join(page)
+
+
 def fingerprints() -> str:
     """What `sha256sum` prints for the migrations, in their order."""
     return "".join(f"{m.checksum}  {m.number:04}_{m.name}.sql\n" for m in migrations())
@@ -183,6 +208,7 @@ def fingerprints() -> str:
 PAGES = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/cli.md": command_line_page,
+    "docs/reference/plans.md": plans_page,
     "docs/reference/prices.md": prices_page,
     "src/burnish/storage/migrations/SHA256SUMS": fingerprints,
 }

@@ -18,28 +18,8 @@ from burnish.keys.issue import issue_key
 from burnish.settings import Settings, read
 from burnish.storage.directory import Lock
 from burnish.storage.postgres import Database
+from cli.typed import BURNISH, burnish
 from waiting import until
-
-_BURNISH = (sys.executable, "-m", "burnish")
-
-
-@pytest.fixture
-def environ(settings: Settings) -> dict[str, str]:
-    """Of a machine whose database is this test's."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BURNISH_")}
-    return clean | {
-        "BURNISH_DATABASE_URL": settings.database.url,
-        "BURNISH_SECRET_KEYS": settings.secret_keys[0],
-        "BURNISH_DATA": str(settings.data),
-        "BURNISH_LOG_FORMAT": "json",
-    }
-
-
-def burnish(environ: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*_BURNISH, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
-
 
 # --- keys ---------------------------------------------------------------------------------------------------------
 
@@ -57,7 +37,8 @@ async def test_keys_are_listed_as_they_are(environ: dict[str, str], db: Database
     now = db.clock.now()
     for name, expires_at in (("a", None), ("b", now + timedelta(days=2)), ("c", now - timedelta(days=2))):
         await issue_key(db, name=name, expires_at=expires_at, now=now)
-    lines = burnish(environ, "keys", "list").stdout.splitlines()
+    heads, *lines = burnish(environ, "keys", "list").stdout.splitlines()
+    assert heads.split()[:4] == ["KEY", "ACCOUNT", "SECRET", "STATE"]
     assert [(line.split()[3], line.split()[-1]) for line in lines] == [
         ("valid", "a"),
         ("expires", "b"),
@@ -76,11 +57,13 @@ def test_what_only_looks_makes_no_database(arguments: tuple[str, ...], tmp_path:
     assert not data.exists()
 
 
-@pytest.mark.parametrize("verb", ["create", "list", "revoke"])
+@pytest.mark.parametrize("verb", ["create", "list", "rotate", "cap", "revoke"])
 def test_help_says_what_a_verb_does(verb: str) -> None:
     """In a sentence of its own; names keep their letters."""
     assert "." in burnish(dict(os.environ), "keys", verb, "--help").stdout.split("\n\n")[1]
-    assert "Create, list and revoke API keys." in burnish(dict(os.environ), "keys", "--help").stdout
+    assert (
+        "Create, list, rotate, cap and revoke API keys." in burnish(dict(os.environ), "keys", "--help").stdout
+    )
 
 
 def test_the_command_that_is_shown_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +96,7 @@ async def test_serve_tells_where_it_is_only_while_it_is_there(
     place = settings.data / "serve.json"
     place.write_text('{"url": "http://127.0.0.1:9", "pid": 1}')
     process = subprocess.Popen(
-        [*_BURNISH, "serve", "--port", "0", "--workers", "0", "--json", "--issue-key", "run"],
+        [*BURNISH, "serve", "--port", "0", "--workers", "0", "--json", "--issue-key", "run"],
         env=environ, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

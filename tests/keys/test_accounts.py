@@ -71,10 +71,10 @@ async def test_more_overrides_are_laid_over_those_there_are(db: Database, plans:
         return msgspec.json.decode((await set_terms(db, plans, "studio", **changes)).overrides)
 
     await open_account(db, plans, "studio", overrides={"weight": 7}, now=db.clock.now())
-    assert await told(more={"windows": {"day": None}}) == {"weight": 7, "windows": {"day": None}}
+    assert await told(more=[{"windows": {"day": None}}]) == {"weight": 7, "windows": {"day": None}}
     account = await get_account(db, "studio")
     assert plans.terms(account.plan, account.overrides).windows.day is None
-    assert await told(more={"windows": {"day": {"limit": 3}}}) == {
+    assert await told(more=[{"windows": {"day": {"limit": 2}}}, {"windows": {"day": {"limit": 3}}}]) == {
         "weight": 7,
         "windows": {"day": {"limit": 3}},
     }

@@ -17,7 +17,10 @@ _VERBS = {
     "serve": ("run the service: API and workers", "burnish.cli.serve"),
     "worker": ("run a worker alone, beside a service or a database", "burnish.cli.worker"),
     "enhance": ("enhance files", "burnish.cli.enhance"),
-    "keys": ("create, list and revoke API keys", "burnish.cli.keys"),
+    "accounts": ("create accounts, show them and set what they may do", "burnish.cli.accounts"),
+    "credits": ("grant credits and show where they went", "burnish.cli.credits"),
+    "keys": ("create, list, rotate, cap and revoke API keys", "burnish.cli.keys"),
+    "plans": ("show the plans that accounts may be under", "burnish.cli.plans"),
     "doctor": ("check the machine, the settings and every invariant of the database", "burnish.cli.doctor"),
 }
 
@@ -37,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         code = import_module(_VERBS[options.verb][1]).run(options)
     except (Unusable, Refused) as error:
-        print(f"burnish: {error}", file=sys.stderr)
+        where = f" ({error.param})" if isinstance(error, Refused) and error.param else ""
+        print(f"burnish: {error}{where}", file=sys.stderr)
         code = 3
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "burnish":
@@ -80,3 +84,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """`--data` and `--json`, which every verb that works on a directory takes."""
     parser.add_argument("--data", metavar="DIR", help="the data directory (default: as in the settings)")
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
+
+
+def add_verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, meaning: str
+) -> argparse.ArgumentParser:
+    """A verb of a verb, as `keys create`."""
+    return verbs.add_parser(name, help=meaning, description=sentence(meaning))
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 on, `10_000` and `10,000` too; for argparse."""
+    digits = text.replace(",", "").replace("_", "")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(digits)

@@ -1,33 +1,34 @@
-"""`burnish keys create|list|revoke`."""
+"""`burnish keys create|list|rotate|cap|revoke`."""
 
 import argparse
 import asyncio
-import json
-import os
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
-from burnish import settings as settings_
-from burnish.cli import add_common, must_hold_data, sentence
-from burnish.errors import Invalid
+from burnish.cli import add_common, add_verb, whole
+from burnish.cli.database import Cell, command, open_database_for, say, table
 from burnish.ids import from_wire, to_wire
-from burnish.keys.issue import issue_key, revoke_key
+from burnish.keys.account import DEFAULT
+from burnish.keys.issue import GRACE_SECONDS, cap_key, issue_key, list_keys, revoke_key, rotate_key
 from burnish.keys.key import ENVIRONMENTS, SCOPES, Key
-from burnish.keys.store import list_keys
-from burnish.resources import open_database_of
-from burnish.settings import Settings
+from burnish.keys.store import read_spent
 
 _TEN_YEARS: Final = 10 * 365 * 86_400
+HEADS: Final = ("KEY", "ACCOUNT", "SECRET", "STATE", "LAST USED", "SPENT", "NAME")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="keys_verb", metavar="create|list|revoke", required=True)
-    create = _add(verbs, "create", "make a key and show its secret, once")
-    create.add_argument("--account", default="default", help="whose key it is (default: default)")
+    verbs = parser.add_subparsers(dest="keys_verb", metavar="create|list|rotate|cap|revoke", required=True)
+    create = add_verb(verbs, "create", "make a key and show its secret, once")
+    create.add_argument("--account", default=DEFAULT, help="whose key it is (default: default)")
     create.add_argument("--env", default="live", choices=ENVIRONMENTS, help="its environment (default: live)")
     create.add_argument("--name", default="", help="a name to know it by")
     create.add_argument(
-        "--scopes", default=",".join(SCOPES), help="what it may do, with commas (default: all)"
+        "--scopes",
+        default=",".join(SCOPES),
+        help=f"what it may do, with commas (default: {','.join(SCOPES)}); admin: an operator's, for /v1/admin",
     )
     create.add_argument(
         "--expires-in",
@@ -35,17 +36,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="when it expires, at most ten years (default: never)",
     )
-    listed = _add(verbs, "list", "show the keys, never their secrets")
-    revoke = _add(verbs, "revoke", "revoke a key, everywhere, at once")
-    revoke.add_argument("id", metavar="key_…", help="as `keys list` shows it")
-    for verb in (create, listed, revoke):
+    create.add_argument(
+        "--allow",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NETWORK",
+        help="addresses it may be used from, as 192.0.2.7 or 10.0.0.0/8 (default: any)",
+    )
+    create.add_argument(
+        "--credit-cap", type=whole, metavar="N", help="what it may spend in all (default: no cap)"
+    )
+    listed = add_verb(verbs, "list", "show the keys, never their secrets")
+    listed.add_argument("--account", help="only those of this account")
+    rotate = add_verb(verbs, "rotate", "make a key in the place of another, and show its secret, once")
+    cap = add_verb(verbs, "cap", "set what a key may spend in all")
+    revoke = add_verb(verbs, "revoke", "revoke a key, everywhere, at once")
+    for verb in (rotate, cap, revoke):
+        verb.add_argument("id", metavar="key_…", type=_key_id, help="as `keys list` shows it")
+    rotate.add_argument(
+        "--grace",
+        type=whole,
+        default=GRACE_SECONDS,
+        metavar="SECONDS",
+        help="how long the old one lives on, at most 30 days; 0: not at all (default: a day)",
+    )
+    cap.add_argument(
+        "credits", metavar="N|none", type=_cap, help="whole credits, with what it has spent already"
+    )
+    for verb in verbs.choices.values():
         add_common(verb)
-
-
-def _add(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, meaning: str
-) -> argparse.ArgumentParser:
-    return verbs.add_parser(name, help=meaning, description=sentence(meaning))
 
 
 def _seconds(text: str) -> int:
@@ -56,12 +76,23 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _key_id(text: str) -> UUID:
+    if (found := from_wire("key", text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a key's id; `burnish keys list` shows them")
+    return found
+
+
+def _cap(text: str) -> int | None:
+    return None if text == "none" else whole(text)
+
+
 def run(options: argparse.Namespace) -> int:
-    return asyncio.run({"create": _create, "list": _list, "revoke": _revoke}[options.keys_verb](options))
+    verbs = {"create": _create, "list": _list, "rotate": _rotate, "cap": _cap_key, "revoke": _revoke}
+    return asyncio.run(verbs[options.keys_verb](options))
 
 
 async def _create(options: argparse.Namespace) -> int:
-    async with open_database_of(settings_.read(os.environ, {"data": options.data})) as db:
+    async with open_database_for(options, make=True) as db:
         now = db.clock.now()
         key, secret = await issue_key(
             db,
@@ -72,48 +103,73 @@ async def _create(options: argparse.Namespace) -> int:
             expires_at=now + timedelta(seconds=options.expires_in)
             if options.expires_in is not None
             else None,
+            allowlist=options.allow,
+            credit_cap=options.credit_cap,
             now=now,
         )
-    if options.json:
-        print(json.dumps(_facts(key) | {"secret": secret}))
-    else:
-        print(
-            f"{secret}\n\nThis is {to_wire('key', key.id)} of account {key.account}. It is not shown again."
-        )
+    text = f"{secret}\n\nThis is {to_wire('key', key.id)} of account {key.account}. It is not shown again."
+    say(options, facts_of_key(key, {}) | {"secret": secret}, text)
     return 0
 
 
 async def _list(options: argparse.Namespace) -> int:
-    async with open_database_of(_existing(options)) as db, db.reading() as connection:
-        keys = await list_keys(connection)
+    async with open_database_for(options) as db:
+        keys = await list_keys(db, options.account)
         now = db.clock.now()
-    if options.json:
-        print(json.dumps([_facts(key) for key in keys]))
-        return 0
-    for key in keys:
-        print(
-            f"{to_wire('key', key.id)}  {key.account:12} bk_{key.environment}_…{key.last_four}  {_state(key, now):24} "
-            f"{key.name}"
-        )
+        async with db.reading() as connection:
+            spent = await read_spent(connection, [key.id for key in keys])
+    text = table(HEADS, [row_of_key(key, spent, now) for key in keys])
     if not keys:
-        print("There are no keys. Make one: burnish keys create")
+        text = f"There are no keys. Make one: {command(options, 'keys', 'create')}"
+    say(options, [facts_of_key(key, spent) for key in keys], text)
+    return 0
+
+
+async def _rotate(options: argparse.Namespace) -> int:
+    async with open_database_for(options) as db:
+        key, secret = await rotate_key(db, options.id, options.grace, now=db.clock.now())
+    old = to_wire("key", options.id)
+    until = key.created_at + timedelta(seconds=options.grace)
+    ends = f"which is good until {until:%Y-%m-%d %H:%M} UTC" if options.grace else "which is revoked"
+    text = (
+        f"{secret}\n\nThis is {to_wire('key', key.id)} in the place of {old}, {ends}. It is not shown again."
+    )
+    say(options, facts_of_key(key, {}) | {"secret": secret}, text)
+    return 0
+
+
+async def _cap_key(options: argparse.Namespace) -> int:
+    async with open_database_for(options) as db:
+        key = await cap_key(db, options.id, options.credits)
+        async with db.reading() as connection:
+            spent = await read_spent(connection, [key.id])
+    used = f"It has spent {spent.get(key.id, 0):,}."
+    may = (
+        "may spend what its account has" if key.credit_cap is None else f"may spend {key.credit_cap:,} in all"
+    )
+    say(options, facts_of_key(key, spent), f"{to_wire('key', key.id)} {may}. {used}")
     return 0
 
 
 async def _revoke(options: argparse.Namespace) -> int:
-    key_id = from_wire("key", options.id)
-    if key_id is None:
-        raise Invalid(f"{options.id} is not a key's id; `burnish keys list` shows them.")
-    async with open_database_of(_existing(options)) as db:
-        await revoke_key(db, key_id, now=db.clock.now())
-    print(json.dumps({"id": options.id, "revoked": True}) if options.json else f"{options.id} is revoked.")
+    async with open_database_for(options) as db:
+        key = await revoke_key(db, options.id, now=db.clock.now())
+    say(options, facts_of_key(key, {}) | {"revoked": True}, f"{to_wire('key', key.id)} is revoked.")
     return 0
 
 
-def _existing(options: argparse.Namespace) -> Settings:
-    settings = settings_.read(os.environ, {"data": options.data})
-    must_hold_data(settings.data, settings.database.url)
-    return settings
+def row_of_key(key: Key, spent: Mapping[UUID, int], now: datetime) -> tuple[Cell, ...]:
+    """A line under `HEADS`."""
+    used = f"{spent.get(key.id, 0):,}"
+    return (
+        to_wire("key", key.id),
+        key.account,
+        f"bk_{key.environment}_…{key.last_four}",
+        _state(key, now),
+        f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
+        used if key.credit_cap is None else f"{used} of {key.credit_cap:,}",
+        key.name,
+    )
 
 
 def _state(key: Key, now: datetime) -> str:
@@ -124,7 +180,7 @@ def _state(key: Key, now: datetime) -> str:
     return f"{'expired' if key.expires_at <= now else 'expires'} {key.expires_at:%Y-%m-%d %H:%M}"
 
 
-def _facts(key: Key) -> dict[str, object]:
+def facts_of_key(key: Key, spent: Mapping[UUID, int]) -> dict[str, object]:
     return {
         "id": to_wire("key", key.id),
         "account": key.account,
@@ -132,7 +188,12 @@ def _facts(key: Key) -> dict[str, object]:
         "name": key.name,
         "last_four": key.last_four,
         "scopes": sorted(key.scopes),
-        "created_at": key.created_at.isoformat(),
-        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
-        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+        "allowlist": key.allowlist,
+        "credit_cap": key.credit_cap,
+        "credits_spent": spent.get(key.id, 0),
+        "rotates": to_wire("key", key.rotates) if key.rotates else None,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "last_used_at": key.last_used_at,
     }

@@ -14,10 +14,11 @@ from burnish.credits import ledger, store
 from burnish.credits.ledger import Entry, Grant
 from burnish.errors import InsufficientCredits, Invalid, NotFound
 from burnish.ids import new_id
-from burnish.storage.postgres import Connection, Database
+from burnish.storage.postgres import Connection, Database, answering
 from burnish.storage.statement import write
 
 _MOST: int = 1_000_000_000_000
+_LONGEST_NOTE: int = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ async def grant(
     Raises:
         Invalid: an amount below 1, an end in the past, or the key was used for another grant.
         NotFound: there is no such account.
+        Unavailable: the database does not answer; the same key finds out what became of it.
     """
     if not 1 <= credits_ <= _MOST:
         raise Invalid(f"A grant is of 1 to {_MOST} whole credits.", param="credits")
@@ -56,15 +58,18 @@ async def grant(
         raise Invalid("A grant cannot have expired already.", param="expires_at")
     if not 1 <= len(idempotency_key.encode()) <= 255:
         raise Invalid("Give an idempotency key of 1 to 255 bytes.", param="idempotency_key")
+    if len(note) > _LONGEST_NOTE:
+        raise Invalid(f"A note has {_LONGEST_NOTE} characters at most.", param="note")
     made = Grant(new_id(), credits_, expires_at)
     try:
-        async with db.transaction() as tx:
-            if not await store.lock_account(tx, account_id):
-                raise NotFound("There is no such account.")
-            if found := await store.find_grant(tx, account_id, idempotency_key):
-                return _replayed(found, credits_, kind)
-            await store.insert_grant(tx, account_id, made, kind, note, idempotency_key, now)
-            await _write(tx, ledger.granted(account_id, made), now)
+        with answering():
+            async with db.transaction() as tx:
+                if not await store.lock_account(tx, account_id):
+                    raise NotFound("There is no such account.")
+                if found := await store.find_grant(tx, account_id, idempotency_key):
+                    return _replayed(found, credits_, kind)
+                await store.insert_grant(tx, account_id, made, kind, note, idempotency_key, now)
+                await _write(tx, ledger.granted(account_id, made), now)
     except asyncpg.CheckViolationError as error:
         raise Invalid("A grant is `paid` or `given`.", param="kind") from error
     return Granted(made.id, kind, credits_, expires_at, note, now, replayed=False)

@@ -170,16 +170,35 @@ async def read_account(connection: Connection, account_id: UUID, now: datetime) 
     )
 
 
-async def list_open_grants(connection: Connection, account_id: UUID, now: datetime) -> list[Any]:
-    """What may be spent, soonest to expire first: id, kind, granted, available, held, expires_at, note, created_at."""
+_GRANT: Final = """
+SELECT id, kind, granted, available, held, charged, expired, expires_at, note, created_at FROM grants
+"""
+
+
+async def list_open_grants(connection: Connection, account_id: UUID, now: datetime, rows: int) -> list[Any]:
+    """What may be spent, soonest to expire first: every column that `find.GrantRow` has."""
     found: list[Any] = await connection.fetch(
-        """
-        SELECT id, kind, granted, available, held, expires_at, note, created_at FROM grants
+        _GRANT
+        + """
         WHERE account_id = $1 AND available > 0 AND (expires_at IS NULL OR expires_at > $2)
-        ORDER BY expires_at, id
+        ORDER BY expires_at, id LIMIT $3
         """,
         account_id,
         now,
+        rows,
+    )
+    return found
+
+
+async def list_grants(
+    connection: Connection, account_id: UUID, *, after: UUID | None, rows: int
+) -> list[Any]:
+    """All of them, the newest first, below `after`: the same columns."""
+    found: list[Any] = await connection.fetch(
+        _GRANT + "WHERE account_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+        account_id,
+        after,
+        rows,
     )
     return found
 
@@ -187,10 +206,10 @@ async def list_open_grants(connection: Connection, account_id: UUID, now: dateti
 async def list_entries(
     connection: Connection, account_id: UUID, *, after: int | None, kind: str | None, rows: int
 ) -> list[Any]:
-    """The newest first, below `after`: every column of `entries`."""
+    """The newest first, below `after`: the columns that `find.EntryRow` has."""
     found: list[Any] = await connection.fetch(
         """
-        SELECT id, at, kind, granted, available, held, charged, expired, subject_id, key_id, draws FROM entries
+        SELECT id, at, kind, granted, available, held, charged, expired, subject_id, key_id FROM entries
         WHERE account_id = $1 AND ($2::bigint IS NULL OR id < $2) AND ($3::text IS NULL OR kind = $3)
         ORDER BY id DESC LIMIT $4
         """,

@@ -4,8 +4,9 @@ Called by the command line and the operator's routes. New terms are in force whe
 under the account's lock, and what processes remember of keys is announced to be stale.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from typing import Any, Final, NoReturn, get_args, get_origin
 
 import msgspec
@@ -72,9 +73,9 @@ async def set_terms(
     *,
     plan: str | None = None,
     overrides: Mapping[str, Any] | None = None,
-    more: Mapping[str, Any] | None = None,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> Account:
-    """Another plan, other overrides in place of all there were, or `more` of them laid over those; None leaves as it is.
+    """Another plan; other overrides in place of all there were; then `more` of them, one laid over the other.
 
     Raises:
         Invalid: the plan or the overrides cannot be; `param` names the place.
@@ -85,7 +86,7 @@ async def set_terms(
         async with db.transaction() as tx:
             before = await store.lock_account(tx, name) or _unknown(name)
             wanted = msgspec.json.decode(before.overrides) if overrides is None else dict(overrides)
-            document = _document(plans, plan or before.plan, _laid_over(wanted, more or {}))
+            document = _document(plans, plan or before.plan, reduce(_laid_over, more, wanted))
             await store.set_terms(tx, before.id, plan or before.plan, document)
             account = await store.find_account(tx, name)
     assert account is not None
@@ -109,7 +110,7 @@ def _must_be_known(changes: Mapping[str, Any], type_: type[Struct], place: str) 
     for name, change in changes.items():
         if name not in known:
             raise Invalid(
-                f"There is no {name[:60]!r} here; there are {', '.join(known)}.",
+                f"A plan has no {name[:60]!r} there; it has {', '.join(known)}.",
                 param=f"{place}.{name[:60]}",
                 code="unknown_field",
             )
