@@ -4,7 +4,7 @@ Made before the transaction that stores them, so that a writer whose connection 
 Sorted by id is sorted by the millisecond of making (RFC 9562, section 5.7); 74 bits are random.
 """
 
-import secrets
+import os
 import time
 from typing import Final
 from uuid import UUID
@@ -19,15 +19,46 @@ _PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 def new_id() -> UUID:
     """A fresh UUIDv7 of this machine's wall clock; the clock orders ids, nothing else is read from it."""
+    return UUID(int=_new_number())
+
+
+def new_wire_id(prefix: str) -> str:
+    """The same on the wire, where nobody needs the id itself."""
+    return _spelt(prefix, _new_number())
+
+
+def _new_number() -> int:
     milliseconds = time.time_ns() // 1_000_000
-    random = secrets.randbits(74)
-    high, low = random >> 62, random & ((1 << 62) - 1)
-    return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+    random = _random_bits()
+    high, low = random >> 62 & 0xFFF, random & ((1 << 62) - 1)
+    return (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+
+
+#: The system's randomness, fetched for many ids at once: asked for one id it takes longer than all the rest of it.
+_pool: Final[list[int]] = []
+_POOL: Final = 256
+_WIDTH: Final = 10
+
+
+def _random_bits() -> int:
+    """80 bits that were never given before, in this process or in its children."""
+    try:
+        return _pool.pop()
+    except IndexError:
+        drawn = os.urandom(_POOL * _WIDTH)
+        _pool.extend(int.from_bytes(drawn[at : at + _WIDTH]) for at in range(0, len(drawn), _WIDTH))
+        return _pool.pop()
+
+
+os.register_at_fork(after_in_child=_pool.clear)
 
 
 def to_wire(prefix: str, id_: UUID) -> str:
     """`task` and a UUID -> `task_01jd…` (26 characters, 5 bits each, the highest two bits zero)."""
-    number = id_.int
+    return _spelt(prefix, id_.int)
+
+
+def _spelt(prefix: str, number: int) -> str:
     return f"{prefix}_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 

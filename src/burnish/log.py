@@ -3,11 +3,16 @@
 `start` is called once a process. Lines go to standard error: JSON for machines, text on a terminal.
 """
 
+import asyncio
+import atexit
+import contextlib
 import functools
 import logging
+import os
 import re
 import sys
-from typing import Any, Final
+import time
+from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
@@ -19,34 +24,85 @@ _SECRETS: Final = re.compile(
     re.IGNORECASE,
 )
 _SECRET_NAMES: Final = re.compile(r"authorization|apikey|api_key|password|secret", re.IGNORECASE)
-#: A text without any of these holds no secret that the pattern finds; looking for them is the quicker way to know.
-_SIGNS: Final = ("bk_", "whsec_", "=", "://")
+_ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def start(*, level: str, format: str) -> None:  # noqa: A002 - the setting's name
     """Send this process's lines to standard error. `format`: json, text, or auto."""
     text = format == "text" or (format == "auto" and sys.stderr.isatty())
-    render: Any = (
-        structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer(serializer=_as_json)
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
+    processors: list[Any] = [_as_json]
+    if text:
+        processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact,
-            render,
-        ],
+            structlog.dev.ConsoleRenderer(),
+        ]
+    lines = _Lines(sys.stderr)
+    structlog.configure(
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
 
 
-def _as_json(line: object, **_: object) -> str:
-    return msgspec.json.encode(line, enc_hook=str).decode()
+class _Lines:
+    """Where lines go. What one turn of the event loop says is written at its end, at once: a hundred requests that were
+    admitted together are one write. Only a process that is killed in that very turn takes its last lines along.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting: list[str] = []
+        atexit.register(self._write_all)
+        os.register_at_fork(after_in_child=self._waiting.clear)
+
+    def msg(self, line: str) -> None:
+        if self._waiting:
+            self._waiting.append(line)
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._write_all)
+        except RuntimeError:  # no loop runs in this thread
+            self._write(line + "\n")
+        else:
+            self._waiting.append(line)
+
+    log = debug = info = warn = warning = error = err = critical = fatal = failure = exception = msg
+
+    def _write_all(self) -> None:
+        if self._waiting:
+            text = "\n".join(self._waiting) + "\n"
+            self._waiting.clear()
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # nobody reads them any more: no reason to fail a request
+            self._file.write(text)
+            self._file.flush()
+
+
+def _as_json(logger: object, method: str, line: structlog.typing.EventDict) -> str:
+    """The whole line, in one step and not in six: that is 4 of 10 microseconds."""
+    line["level"] = method
+    now = time.time()
+    line["timestamp"] = f"{_second(int(now))}.{int(now % 1 * 1_000_000):06d}Z"
+    if "exc_info" in line:
+        line = structlog.processors.format_exc_info(logger, method, line)
+    text = _ENCODE(line).decode()
+    if _name_secrets(tuple(line)) or _may_hold_secrets(text):
+        text = _ENCODE(redact(logger, method, line)).decode()
+    return text
+
+
+@functools.lru_cache(maxsize=2)
+def _second(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
 
 
 def redact(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -54,9 +110,20 @@ def redact(_logger: object, _method: str, line: structlog.typing.EventDict) -> s
     for name, value in line.items():
         if _is_secret_name(name):
             line[name] = "[redacted]"
-        elif isinstance(value, str) and any(sign in value.lower() for sign in _SIGNS):
+        elif isinstance(value, str) and _may_hold_secrets(value):
             line[name] = redact_text(value)
     return line
+
+
+def _may_hold_secrets(text: str) -> bool:
+    """Whether a sign of what the pattern finds is there; looking for them is the quicker way to know."""
+    lower = text.lower()
+    return "=" in lower or "://" in lower or "bk_" in lower or "whsec_" in lower
+
+
+@functools.lru_cache(maxsize=1024)
+def _name_secrets(names: tuple[str, ...]) -> bool:
+    return any(map(_is_secret_name, names))
 
 
 @functools.lru_cache(maxsize=1024)
