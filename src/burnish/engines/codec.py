@@ -225,7 +225,7 @@ def _lost(question: wire.Message, how: int | None) -> Failed:
         return Failed(
             "deadline_exceeded", "Reading or writing the picture took longer than the task may take."
         )
-    if how in _CRASHES and not isinstance(question, wire.Encode):
+    if how in _CRASHES and not isinstance(question, wire.Encode | wire.Canned):
         return Failed(
             "decode_failed",
             "The file brought its decoder down; it is damaged, or made to do harm. Save the picture anew and send that.",

@@ -48,6 +48,8 @@ _PRECISIONS: Final = ("auto", "bf16", "f32")
 _HEADER_BYTES: Final = 256 * 1024 * 1024
 #: Address space for encoding, in bytes a pixel, beside the raw pixels: a transparent picture to JPEG needs the most.
 _ENCODE_BYTES_PER_PIXEL: Final = 24
+#: Address space for a canned picture of any size: a few rows of it.
+_CANNED_BYTES: Final = 64 * 1024 * 1024
 #: An encoded file is at most this much longer than its raw pixels.
 _OVERHEAD_BYTES: Final = 16 * 1024 * 1024
 
@@ -145,6 +147,28 @@ class Engines:
                 return await _noop(cast("Noop", job.params), progress)
             return [await self._picture(job, cast("Upscale", job.params), progress)]
 
+    async def canned(
+        self, model: Model, params: Struct, type_: str, width: int, height: int, deadline_seconds: float
+    ) -> Output:
+        """A picture that shows nothing, of the type and size that `model` would make of one like this; no network is asked.
+
+        Raises:
+            Failed: output_too_large, as `run`; deadline_exceeded, internal.
+        """
+        if refusal := catalogue.output_refusal(model, params, width, height, self._own_limits(model)):
+            raise Failed(*refusal)
+        out_width, out_height = catalogue.output_size(params, width, height)
+        picture = wire.Picture(width=out_width, height=out_height, channels=3, bits=8)
+        format_: wire.Format = getattr(params, "format", None) or _same(type_, picture)
+        limits = self._limits(
+            deadline_seconds, _CANNED_BYTES, file_bytes=picture.size_bytes + _OVERHEAD_BYTES
+        )
+        question = wire.Canned(limits, picture.width, picture.height, format_)
+        with Memory() as file:
+            async with _deadline(deadline_seconds):
+                await self._asked(question, [file.fd], wire.Encoded)
+            return _written(file, picture, format_, {"canned": True})
+
     async def _picture(self, job: Job, params: Upscale, progress: Progress) -> Output:
         """One picture in, one out: decode, run the network, encode."""
         assert job.source_fd is not None
@@ -211,16 +235,7 @@ class Engines:
             metadata=decoded.metadata,
         )
         encoded = await self._asked(question, [made.fd, file.fd], wire.Encoded)
-        size_bytes = file.size_bytes
-        return Output(
-            fd=file.keep(),
-            type=f"image/{format_}",
-            extension=_EXTENSIONS[f"image/{format_}"],
-            width=picture.width,
-            height=picture.height,
-            size_bytes=size_bytes,
-            notes=_notes(decoded.notes | encoded.notes),
-        )
+        return _written(file, picture, format_, _notes(decoded.notes | encoded.notes))
 
     async def _asked(
         self, question: wire.Message, descriptors: list[int], kind: type[codec.Reply]
@@ -276,6 +291,20 @@ async def _noop(params: Noop, progress: Progress) -> list[Output]:
         reason = params.fail if params.fail in STATUS_REASONS else "internal"
         raise Failed(reason, "Failed, as asked.")
     return []
+
+
+def _written(file: Memory, picture: wire.Picture, format_: wire.Format, notes: dict[str, object]) -> Output:
+    """What a child has encoded into `file`, which is the caller's from now on."""
+    size_bytes = file.size_bytes
+    return Output(
+        fd=file.keep(),
+        type=f"image/{format_}",
+        extension=_EXTENSIONS[f"image/{format_}"],
+        width=picture.width,
+        height=picture.height,
+        size_bytes=size_bytes,
+        notes=notes,
+    )
 
 
 def _notes(said: dict[str, str]) -> dict[str, object]:

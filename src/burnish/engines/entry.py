@@ -64,7 +64,7 @@ def main() -> None:
 
 def _template(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
     """Fork on request, report who ended; never touch a client's byte."""
-    from burnish.engines.pictures import read, write  # noqa: F401, PLC0415 - what the children will need
+    from burnish.engines.pictures import canned, read, write  # noqa: F401, PLC0415 - what the children will need
 
     del start
     read.load()
@@ -150,7 +150,7 @@ def _answer(channel: wire.Channel, fence: Fence) -> wire.Message:
 
 
 def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: Fence) -> wire.Message:
-    from burnish.engines.pictures import read, write  # noqa: PLC0415 - loaded before the fork
+    from burnish.engines.pictures import canned, read, write  # noqa: PLC0415 - loaded before the fork
 
     match question:
         case wire.Probe():
@@ -164,6 +164,10 @@ def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: F
         case wire.Encode():
             with open(descriptors[1], "wb", closefd=False) as out:
                 return wire.Encoded(write.encode(descriptors[0], question, out))
+        case wire.Canned():
+            with open(descriptors[0], "wb", closefd=False) as out:
+                canned.write_canned(question, out)
+            return wire.Encoded({})
 
 
 # --- Inference ------------------------------------------------------------------------------------------------------

@@ -119,6 +119,15 @@ class Encode(Message, frozen=True):
     metadata: Metadata
 
 
+class Canned(Message, frozen=True):
+    """Write a picture of that size which shows nothing, into the empty memory sent along."""
+
+    limits: Limits
+    width: Side
+    height: Side
+    format: Format
+
+
 class Probed(Message, frozen=True):
     """What the header says; width and height as the picture is meant to be seen."""
 
@@ -138,7 +147,7 @@ class Decoded(Message, frozen=True):
 
 
 class Encoded(Message, frozen=True):
-    """The file is in the memory. `notes` as in `Decoded`."""
+    """The file is in the memory, also of `Canned`. `notes` as in `Decoded`."""
 
     notes: dict[str, str]
 
@@ -217,7 +226,7 @@ class Broken(Message, frozen=True):
 
 ToTemplate = Fork | Kill
 FromTemplate = Forked | Ended
-ToCodec = Probe | Decode | Encode
+ToCodec = Probe | Decode | Encode | Canned
 FromCodec = Probed | Decoded | Encoded | Failure
 ToInference = Run | Cancel
 FromInference = Turn | Progress | Done | Left | Broken

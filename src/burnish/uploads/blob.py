@@ -3,11 +3,16 @@
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 UPLOAD = "upload"
 FETCHED = "fetched"
 OUTPUT = "output"
+
+
+#: Media of test keys is kept for a day at most.
+_TEST_SECONDS: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class Blob:
     fault: str | None
     created_at: datetime
     expires_at: datetime
+
+
+def kept_seconds(environment: str, seconds: int) -> int:
+    """How long media of this environment is kept, where others are kept for so long."""
+    return min(seconds, _TEST_SECONDS) if environment == "test" else seconds
 
 
 def new_object_key(*owner: UUID) -> str:

@@ -16,7 +16,7 @@ from burnish.settings import Uploads
 from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import LOST, Database, away
 from burnish.uploads import store
-from burnish.uploads.blob import Blob
+from burnish.uploads.blob import Blob, kept_seconds
 from burnish.uploads.keep import Kept, keep_object
 
 #: Announced when the bytes of a waiting task can be had; the fetch lane listens.
@@ -89,7 +89,7 @@ async def _arrive(db: Database, settings: Uploads, upload: Blob, kept: Kept) -> 
     A connection lost at COMMIT leaves open who has the object: then the row decides, or the sweep.
     """
     now = db.clock.now()
-    expires_at = now + timedelta(seconds=settings.retention_seconds)
+    expires_at = now + timedelta(seconds=kept_seconds(upload.environment, settings.retention_seconds))
     try:
         async with db.transaction() as tx:
             if not await store.set_arrived(

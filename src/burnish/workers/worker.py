@@ -1,9 +1,9 @@
 """The worker: claim, renew while it runs, end. One a process; `run` lives until `stop` is set.
 
-Two lanes claim tasks that are ready, one claims waiting tasks whose bytes can be had. All are told of work by
-notification, and look by themselves every few seconds. One upkeep loop renews every lease at a third of its time
-and writes progress at most twice a second; a task that a renewal does not find is lost or cancelled, and its run
-is stopped.
+Two lanes claim tasks that are ready, one those of test keys, two waiting tasks whose bytes can be had. All are told
+of work by notification, and look by themselves every few seconds. One upkeep loop renews every lease at a third of
+its time and writes progress at most twice a second; a task that a renewal does not find is lost or cancelled, and
+its run is stopped.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -36,6 +36,10 @@ _log = log.get("worker")
 _UPKEEP_SECONDS: Final = 0.5
 _PRESENCE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 1.0
+#: Tasks of test keys at once: they compute next to nothing, and wait at most.
+_TESTS: Final = 32
+#: They are looked for at most so often, because every announcement of a task is heard here too.
+_TESTS_SECONDS: Final = 0.1
 _OUR_FAULT: Final = "Something failed on our side; nothing was charged. The log of the worker says what."
 
 
@@ -90,26 +94,34 @@ class Worker:
         seconds = self._settings.tasks.lease_seconds
         return [
             self._lane(
-                lane_topic(LIGHT),
+                [lane_topic(LIGHT)],
                 workers.light,
                 lambda rows: lease.claim(db, LIGHT, rows, seconds),
                 self._run,
             ),
             self._lane(
-                lane_topic(HEAVY),
+                [lane_topic(HEAVY)],
                 workers.heavy,
                 lambda rows: lease.claim(db, HEAVY, rows, seconds),
                 self._run,
             ),
+            # Apart, so that a test never waits for work, nor work for a test.
+            self._lane(
+                [lane_topic(LIGHT), lane_topic(HEAVY)],
+                _TESTS,
+                lambda rows: lease.claim_tests(db, rows, seconds),
+                self._run,
+                pause_seconds=_TESTS_SECONDS,
+            ),
             # Apart, so that slow addresses never keep an upload that is here from being looked at.
             self._lane(
-                FETCH_TOPIC,
+                [FETCH_TOPIC],
                 workers.fetches,
                 lambda rows: lease.claim_fetches(db, rows, seconds, by_url=False),
                 self._fetch,
             ),
             self._lane(
-                FETCH_TOPIC,
+                [FETCH_TOPIC],
                 workers.fetches,
                 lambda rows: lease.claim_fetches(db, rows, seconds, by_url=True),
                 self._fetch,
@@ -120,10 +132,11 @@ class Worker:
 
     async def _lane(
         self,
-        told_by: str,
+        told_by: Sequence[str],
         capacity: int,
         claim: Callable[[int], Coroutine[Any, Any, list[Claimed]]],
         work: Callable[[_Held], Coroutine[Any, Any, None]],
+        pause_seconds: float = 0,
     ) -> None:
         """Claim whenever there is room and there may be work. Ends by itself when the worker stops, never in a claim."""
         wake = asyncio.Event()
@@ -134,7 +147,9 @@ class Worker:
             mine.discard(task)
             wake.set()
 
-        with self._resources.db.news.subscribed(told_by, wake.set):
+        with contextlib.ExitStack() as subscriptions:
+            for topic_ in told_by:
+                subscriptions.enter_context(self._resources.db.news.subscribed(topic_, wake.set))
             while not self._stopping:
                 wake.clear()
                 room = capacity - len(mine)
@@ -146,6 +161,8 @@ class Worker:
                 if (len(claimed) < room or room <= 0) and not self._stopping:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(wake.wait(), self._settings.workers.poll_seconds)
+                if pause_seconds:
+                    await asyncio.sleep(pause_seconds)
 
     async def _claim(
         self, claim: Callable[[int], Coroutine[Any, Any, list[Claimed]]], room: int
