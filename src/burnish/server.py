@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 _WORKER_GONE: Final = timedelta(seconds=30)  #: a worker that was not seen for so long is not there
 _AGAIN_SECONDS: Final = 2
-_STATES: Final = ("waiting", "parked", "queued", "running")
 
 
 class App:
@@ -43,9 +42,28 @@ class App:
     def __init__(self, site: Site, routes: Sequence[Route], unknown: Endpoint) -> None:
         self.state = site
         self._router = Router(routes=routes, redirect_slashes=False, default=unknown)
+        # Paths without a name in them, and paths that end with their only one, are found without trying patterns.
+        self._whole = {route.path: route.app for route in routes if not route.param_convertors}
+        self._below = {
+            start: (route.app, name)
+            for route in routes
+            for name in route.param_convertors
+            if (start := route.path.removesuffix(f"{{{name}}}")).endswith("/") and "{" not in start
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._router(scope, receive, send)
+        path: str = scope["path"]
+        if (app := self._whole.get(path)) is not None:
+            await app(scope, receive, send)
+            return
+        start, slash, value = path.rpartition("/")
+        below = self._below.get(start + slash)
+        if below is None or not value:
+            await self._router(scope, receive, send)
+            return
+        app, name = below
+        scope["path_params"] = {name: value}
+        await app(scope, receive, send)
 
 
 def build_app(resources: Resources) -> App:
@@ -127,12 +145,18 @@ async def _asked(resources: Resources, ask: Callable[[Connection], Awaitable[T]]
 
 
 async def metrics(request: Request) -> Reply:
-    ask = partial(_asked, request.resources, store.count_unended)
-    counts = await request.site.once.ask("tasks", ask) or {}
-    request.site.metrics.tasks(
-        {(state, name): counts.get((state, lane), 0) for state in _STATES for name, lane in LANES.items()}
+    """What this process counted, and what the database says of all."""
+    resources, site = request.resources, request.site
+    now = resources.clock.now()
+    ask = partial(_asked, resources, lambda connection: store.count_unended(connection, now))
+    lanes = {lane: name for name, lane in LANES.items()}
+    rows = await site.once.ask("tasks", ask) or []
+    site.metrics.tasks(
+        [(state, lanes[lane], model, count, oldest) for state, lane, model, count, oldest in rows]
     )
-    return text(request.site.metrics.text().decode(), "text/plain; version=0.0.4")
+    if ledger := await site.once.ask("ledger", partial(_asked, resources, store.read_ledger)):
+        site.metrics.ledger(*ledger)
+    return text(site.metrics.text().decode(), "text/plain; version=0.0.4")
 
 
 #: What the service tells whoever watches it.

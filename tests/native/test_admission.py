@@ -293,6 +293,8 @@ async def test_a_shadow_limit_refuses_nobody_and_is_counted(under: Open) -> None
     page = (await visitor.http.get("/v1/limits")).json()
     found = {limit["name"]: limit for limit in page["data"]}
 
+    metrics = (await visitor.http.get("/metrics")).text
+    assert 'burnish_shadow_refusals_total{policy="tasks-at-once"} 3.0' in metrics
     assert (found["tasks-at-once"]["enforce"], found["tasks-at-once"]["would_have_refused"]) == ("shadow", 3)
     assert (found["day"]["enforce"], found["day"]["used"], found["day"]["would_have_refused"]) == (
         "2999-01-01",

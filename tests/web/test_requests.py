@@ -454,8 +454,18 @@ async def test_metrics_count_requests_groups_and_tasks(visitor: Visitor) -> None
     assert await counted(visitor, method="GET", route="/v1/tasks/{id}", status="404") == 1
     text = (await visitor.http.get("/metrics")).text
     assert 'burnish_group_rows_sum{group="submissions"} 6.0' in text
-    for state, count in (("queued", 4.0), ("running", 1.0), ("waiting", 1.0), ("parked", 0.0)):
-        assert f'burnish_tasks{{lane="light",state="{state}"}} {count}' in text
+    for state, model, count in (
+        ("queued", "noop", 4.0),
+        ("running", "noop", 1.0),
+        ("waiting", "upscale", 1.0),
+    ):
+        labels = f'{{lane="light",model="{model}",state="{state}"}}'
+        assert f"burnish_tasks{labels} {count}" in text
+        assert f"burnish_oldest_task_seconds{labels} " in text
+    assert 'burnish_admissions_total{model="noop",outcome="queued"} 5.0' in text
+    assert 'burnish_refusals_total{code="not_found",policy=""} 1.0' in text
+    assert "burnish_ledger_imbalance_credits 0.0" in text
+    assert "burnish_leases_lost 0.0" in text
 
 
 # --- the client goes, or we do ------------------------------------------------------------------------------------

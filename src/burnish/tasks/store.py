@@ -587,20 +587,52 @@ async def list_tasks(
 # --- watching: each count walks a partial index, never the table --------------------------------------------------
 
 
-async def count_unended(connection: Connection) -> dict[tuple[str, int], int]:
-    """How many tasks are waiting, parked, queued and running, by (state, lane); what is not there is not counted."""
+async def count_unended(connection: Connection, now: datetime) -> list[tuple[str, int, str, int, float]]:
+    """(state, lane, model, how many, age of the oldest in seconds) of tasks that have not ended; what is not there is
+    not counted.
+    """
     rows = await connection.fetch(
         """
-        SELECT 'waiting' AS state, lane, count(*) FROM tasks WHERE status = 'waiting' GROUP BY lane
-        UNION ALL
-        SELECT 'parked', lane, count(*) FROM tasks WHERE status = 'queued' AND NOT ready GROUP BY lane
-        UNION ALL
-        SELECT 'queued', lane, count(*) FROM tasks WHERE ready GROUP BY lane
-        UNION ALL
-        SELECT 'running', lane, count(*) FROM tasks WHERE leased_until IS NOT NULL AND status = 'running' GROUP BY lane
+        SELECT state, lane, model, count(*), greatest(0, extract(epoch FROM $1 - min(created_at)))::float8 AS oldest FROM (
+            SELECT 'waiting' AS state, lane, model, created_at FROM tasks WHERE status = 'waiting'
+            UNION ALL
+            SELECT 'parked', lane, model, created_at FROM tasks WHERE status = 'queued' AND NOT ready
+            UNION ALL
+            SELECT 'queued', lane, model, created_at FROM tasks WHERE ready
+            UNION ALL
+            SELECT 'running', lane, model, created_at FROM tasks WHERE leased_until IS NOT NULL AND status = 'running'
+        ) AS unended GROUP BY state, lane, model
+        """,
+        now,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def read_ledger(connection: Connection) -> tuple[int, int, int]:
+    """Credits in open holds, by how many accounts and grants differ, and how many leases were lost so far."""
+    row = await connection.fetchrow(
+        """
+        SELECT a.held, abs(a.granted - g.granted) + abs(a.available - g.available) + abs(a.held - g.held)
+               + abs(a.charged - g.charged) + abs(a.expired - g.expired) AS imbalance,
+               coalesce((SELECT value FROM counters WHERE name = 'leases_lost'), 0) AS leases_lost
+        FROM (SELECT coalesce(sum(granted), 0)::bigint AS granted, coalesce(sum(available), 0)::bigint AS available,
+                     coalesce(sum(held), 0)::bigint AS held, coalesce(sum(charged), 0)::bigint AS charged,
+                     coalesce(sum(expired), 0)::bigint AS expired FROM accounts) AS a,
+             (SELECT coalesce(sum(granted), 0)::bigint AS granted, coalesce(sum(available), 0)::bigint AS available,
+                     coalesce(sum(held), 0)::bigint AS held, coalesce(sum(charged), 0)::bigint AS charged,
+                     coalesce(sum(expired), 0)::bigint AS expired FROM grants) AS g
         """
     )
-    return {(row["state"], row["lane"]): row["count"] for row in rows}
+    return row["held"], row["imbalance"], row["leases_lost"]
+
+
+async def count_lost(tx: Connection, leases: int) -> None:
+    """So many leases more were lost."""
+    await tx.execute(
+        "INSERT INTO counters AS c (name, value) VALUES ('leases_lost', $1) "
+        "ON CONFLICT (name) DO UPDATE SET value = c.value + excluded.value",
+        leases,
+    )
 
 
 async def worker_seen_at(connection: Connection) -> datetime | None:

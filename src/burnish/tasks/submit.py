@@ -84,11 +84,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A task that was admitted now, or (`replayed`) by an earlier request with the same idempotency key."""
+    """A task that was admitted now, or (`replayed`) by an earlier request with the same idempotency key. `shadow`: limits
+    that are only counted and would have refused it.
+    """
 
     task: Task
     standings: tuple[Standing, ...] = ()
     replayed: bool = False
+    shadow: tuple[str, ...] = ()
 
 
 def parameters_of(
@@ -268,7 +271,9 @@ class Submissions:
         batch.rows.append(row)
         if submission.once is not None:
             _remember(submission.once, batch, row)
-        return Admission(_as_task(row), standings(state, ask.lane, ask.model, ask.key, batch.now))
+        return Admission(
+            _as_task(row), standings(state, ask.lane, ask.model, ask.key, batch.now), shadow=verdict.shadow
+        )
 
     async def _keep_sources(self, tx: Connection, batch: _Batch) -> None:
         """Blobs that URLs will be fetched into; and the inputs of tasks outlive their tasks' next day."""

@@ -52,14 +52,19 @@ class Addresses:
         peer: str = client[0] if client else _UNKNOWN
         if self._networks and self._trusts(_parsed(peer)):
             return self._behind(peer, scope)
-        if not self._warned and any(name == _HEADER for name, _ in scope["headers"]):
-            self._warned = True
-            _log.warning(
-                "forwarded_address_ignored",
-                peer=peer,
-                hint="X-Forwarded-For came from an address that http.trusted_proxies does not name",
-            )
+        if not self._warned:
+            for name, _ in scope["headers"]:
+                if name == _HEADER:
+                    self._warn(peer)
         return peer
+
+    def _warn(self, peer: str) -> None:
+        self._warned = True
+        _log.warning(
+            "forwarded_address_ignored",
+            peer=peer,
+            hint="X-Forwarded-For came from an address that http.trusted_proxies does not name",
+        )
 
     def _behind(self, proxy: str, scope: Scope) -> str:
         """Whom the last of our proxies speaks for; what is no address ends the way at the proxy that wrote it."""

@@ -5,7 +5,8 @@ Handlers call these; a size is refused before it is read where the client says i
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import types
+from collections.abc import AsyncIterator, Generator
 from typing import Any, Final, TypeVar, get_type_hints
 from urllib.parse import parse_qsl, urlencode
 
@@ -73,16 +74,38 @@ async def stream(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
 
 async def _message(request: Request, idle_seconds: float) -> Message:
     """The next part of the body. Raises as `stream` does."""
+    receiving = request.receive()
     try:
-        async with asyncio.timeout(idle_seconds):
-            message = await request.receive()
-    except TimeoutError as error:
-        raise Malformed(
-            f"No byte of the body came for {idle_seconds} seconds.", code="body_stalled"
-        ) from error
+        waits_for = receiving.send(None)  # type: ignore[attr-defined]  # most bodies are here with their heads,
+    except StopIteration as here:  # and no timer is needed
+        message: Message = here.value
+    else:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                message = await _gone_on(receiving, waits_for)
+        except TimeoutError as error:
+            raise Malformed(
+                f"No byte of the body came for {idle_seconds} seconds.", code="body_stalled"
+            ) from error
     if message["type"] == "http.disconnect":
         raise HungUp
     return message
+
+
+@types.coroutine
+def _gone_on(coroutine: Any, waits_for: Any) -> Generator[Any, Any, Message]:
+    """A coroutine that has been begun, to its end; it waits for what it has given already."""
+    try:
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # a cancellation, mostly
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(sent)
+    except StopIteration as end:
+        message: Message = end.value
+        return message
 
 
 def media_type(request: Request) -> str:

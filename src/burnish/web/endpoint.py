@@ -46,6 +46,7 @@ class Endpoint:
                 request.limited = refused if isinstance(refused, Limited) else None
                 request.standings = refused.standings or request.standings
                 reply, code = self._words(request, refused), refused.code
+                self._site.metrics.refusal(code, str(refused.details.get("policy", "")))
             await reply.send(request, send)
             status = reply.status
         except HungUp:

@@ -1,16 +1,29 @@
-"""HTTP's first lines, bounded: how large a request's head may be, and how long it may take to come.
+"""HTTP's first lines, bounded: how large a request's head may be, and how long it may take to come. And replies that
+are whole already, written at once.
 
 Uvicorn's own protocol with httptools takes heads of any size, and waits for them for ever, before anybody has said
 who is calling. `burnish serve` hands this one to uvicorn in its place.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 _BYTES: Final = 65_536
 _HEADERS: Final = 100
+#: In a request's scope, where this protocol serves it: writes a reply whose body is all there.
+WHOLE: Final = "burnish.whole"
+#: (status, headers, body) -> whether it was written; if not, it has to go the way of every ASGI reply.
+Whole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
+#: What must not stand in a header: all controls but the tab.
+_CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte != 0x09)
 
 
 class HeadTooLarge(Exception):
@@ -49,14 +62,13 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._gathered > _BYTES:
                 self.send_400_response("Invalid HTTP request received.")
                 return
-        if not self._in_body and (self.cycle is None or self.cycle.response_complete):
+        if self._in_head or (not self._in_body and (self.cycle is None or self.cycle.response_complete)):
             self._expect_head()  # also when only empty lines came, which had stopped uvicorn's own clock
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._bytes = self._gathered = 0
         self._in_head = self._began = True
-        self._expect_head()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -72,6 +84,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = False, True
         self._expect_no_head()
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            whole: Any = partial(_write_whole, self.cycle)
+            self.scope["extensions"] = {WHOLE: whole}
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -97,3 +112,27 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()  # the request before is still being answered, and its sender may not be read from
         elif not self.transport.is_closing():
             self.transport.close()
+
+
+def _write_whole(
+    cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> bool:
+    """Status, headers and body in one write: a third of what two ASGI messages cost, which look at every header twice."""
+    if cycle.flow.write_paused or cycle.response_started:
+        return False
+    if cycle.disconnected:
+        return True
+    lines = [STATUS_LINE[status][:-2], *(b"%b: %b" % header for header in (*cycle.default_headers, *headers))]
+    if not cycle.keep_alive:
+        lines.append(b"connection: close")
+    head = b"\r\n".join(lines)
+    if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (len(lines) - 1):
+        raise RuntimeError("A header holds a control character.")
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"%b\r\n\r\n%b" % (head, body))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True

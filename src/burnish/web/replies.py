@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from starlette.types import Message, Send
+from starlette.types import Send
 
 from burnish.web import ratelimit
+from burnish.web.protocol import WHOLE, Whole
 from burnish.web.request import HungUp, Request
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -20,6 +21,7 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 _JSON: Final = (b"content-type", b"application/json")
 #: Replies hold signed links and the state of this moment; nothing between us and the client keeps them.
 _NOT_KEPT: Final = (b"cache-control", b"no-store")
+_NONE: Final[dict[str, object]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,12 @@ class Reply:
         headers = self.headers
         if self.status != 304:  # its length would be that of the body which it saves
             headers = (*headers, (b"content-length", b"%d" % len(self.body)))
-        await send(_start(self.status, request, headers))
+        headers = _with_the_requests(request, headers)
         body = b"" if request.scope["method"] == "HEAD" else self.body
-        await send({"type": "http.response.body", "body": body})
+        whole: Whole | None = request.scope.get("extensions", _NONE).get(WHOLE)
+        if whole is None or not whole(self.status, headers, body):
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class Stream:
     async def send(self, request: Request, send: Send) -> None:
         length = (b"content-length", b"%d" % self.size_bytes)
         try:
-            await send(_start(self.status, request, (*self.headers, length)))
+            headers = _with_the_requests(request, (*self.headers, length))
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
             if request.scope["method"] != "HEAD":
                 await request.while_there(self._pump(send))
         finally:
@@ -81,10 +87,11 @@ def text(value: str, media_type: str, *, headers: Headers = ()) -> Reply:
     return Reply(200, value.encode(), ((b"content-type", f"{media_type}; charset=utf-8".encode()), *headers))
 
 
-def _start(status: int, request: Request, headers: Headers) -> Message:
+def _with_the_requests(request: Request, headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The reply's headers, and those that tell of its request: its id, and how the limits stand."""
     headers = [*headers, (b"request-id", request.id.encode())]
     if request.rates or request.standings:
         headers += ratelimit.headers(request.rates, request.standings)
     if request.limited is not None:
         headers += ratelimit.waiting(request.limited, request.rates)
-    return {"type": "http.response.start", "status": status, "headers": headers}
+    return headers

@@ -12,7 +12,7 @@ from uuid import UUID
 from starlette.types import Receive, Scope
 
 from burnish.errors import Limited, Unusable
-from burnish.ids import new_id, to_wire
+from burnish.ids import new_wire_id
 from burnish.limits.rate import Rate, Verdicts, WhenDown
 from burnish.limits.standing import Standing
 from burnish.metrics import Metrics
@@ -92,7 +92,7 @@ class Request:
         self.resources = site.resources
         self.scope = scope
         self.receive = receive
-        self.id = to_wire("req", new_id())
+        self.id = new_wire_id("req")
         self.account_id: UUID | None = None
         self.rates: Verdicts = []
         self.standings: Sequence[Standing] = ()

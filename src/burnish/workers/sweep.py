@@ -40,7 +40,8 @@ async def _lost_leases(resources: Resources) -> None:
     topics: set[str] = set()
     async with db.transaction() as tx:
         accounts = await lock_accounts(tx, {row["account_id"] for row in lost}, resources.plans, now)
-        for row in await tasks.requeue_lost(tx, others, now):
+        requeued = await tasks.requeue_lost(tx, others, now)
+        for row in requeued:
             topics.add(lane_topic(row["lane"]) if row["status"] != "waiting" else FETCH_TOPIC)
             _log.warning("lease_lost", task=str(row["id"]))
         still = await tasks.lock_lost(tx, [(row["id"], row["lease_id"]) for row in worn_out], now)
@@ -52,6 +53,8 @@ async def _lost_leases(resources: Resources) -> None:
         ]
         if endings:
             topics |= await close(tx, accounts, await tasks.end(tx, endings, now), now)
+        if gone := len(requeued) + len(endings):
+            await tasks.count_lost(tx, gone)
         await accounts.write()
     db.news.announce(topics)
 

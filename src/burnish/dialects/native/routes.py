@@ -19,7 +19,7 @@ from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
 from burnish.tasks.retry import submission_again
 from burnish.tasks.submit import Submission
-from burnish.tasks.task import FINAL, Task
+from burnish.tasks.task import FINAL, QUEUED, Task
 from burnish.uploads.blob import Blob
 from burnish.uploads.find import get_linked, get_upload
 from burnish.uploads.promise import promise
@@ -61,6 +61,9 @@ async def _admitted(request: Request, key: Key, submission: Submission) -> Reply
     if admission.standings:
         request.standings = admission.standings
         request.site.quotas_stand(key.account_id, admission.standings)
+    if not admission.replayed:
+        parked = task.status == QUEUED and not task.ready
+        request.site.metrics.admission(task.model, "parked" if parked else task.status, admission.shadow)
     headers = [(b"idempotent-replayed", b"true")] if admission.replayed else []
     if seconds := _preferred_wait(request):
         headers.append((b"preference-applied", b"wait=%d" % seconds))

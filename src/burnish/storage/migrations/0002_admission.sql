@@ -129,6 +129,12 @@ CREATE TABLE usage (
     PRIMARY KEY (account_id, hour, model, key_id)
 ) WITH (fillfactor = 70);
 
+-- What all processes count together, for whoever watches: how often something happened since the beginning.
+CREATE TABLE counters (
+    name  text   PRIMARY KEY,
+    value bigint NOT NULL
+);
+
 ALTER TABLE tasks
     ADD COLUMN retry_of      uuid,
     ADD COLUMN max_credits   integer,
