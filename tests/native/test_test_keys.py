@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -167,7 +168,7 @@ async def test_an_idempotency_key_means_a_task_of_its_own_environment(
 ) -> None:
     """The same key and body from a live, a test and a dev key make three tasks; each is found again by its own."""
     resources = visitor.resources
-    made = {}
+    made: dict[str, UUID] = {}
     for environment in ("live", "test", "dev"):
         headers = {"live": {}, "test": tester, "dev": developer}[environment]
         secret = headers.get("Authorization", f"Bearer {visitor.secret}").removeprefix("Bearer ")
