@@ -53,6 +53,8 @@ async def open_account(
 
 async def get_account(db: Database, name: str) -> Account:
     """Raises NotFound, Unavailable."""
+    if "\0" in name:  # which no column holds
+        _unknown(name)
     with answering():
         async with db.reading() as connection:
             account = await store.find_account(connection, name)

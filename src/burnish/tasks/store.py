@@ -584,6 +584,35 @@ async def list_tasks(
     return [Task(**row) for row in found]
 
 
+async def read_usage(
+    connection: Connection,
+    account_id: UUID,
+    since: datetime,
+    until: datetime,
+    by: Collection[str],
+    rows: int,
+) -> list[Any]:
+    """What ended in that time, summed by any of day, model and key: every column that `usage.Used` has."""
+    found: list[Any] = await connection.fetch(
+        """
+        SELECT CASE WHEN $4 THEN (hour AT TIME ZONE 'UTC')::date END AS day, CASE WHEN $5 THEN model END AS model,
+               CASE WHEN $6 THEN nullif(key_id, '00000000-0000-0000-0000-000000000000') END AS key_id,
+               sum(succeeded)::bigint AS succeeded, sum(failed)::bigint AS failed, sum(cancelled)::bigint AS cancelled,
+               sum(credits)::bigint AS credits
+        FROM usage WHERE account_id = $1 AND hour >= $2 AND hour < $3
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $7
+        """,
+        account_id,
+        since,
+        until,
+        "day" in by,
+        "model" in by,
+        "key" in by,
+        rows,
+    )
+    return found
+
+
 # --- watching: each count walks a partial index, never the table --------------------------------------------------
 
 

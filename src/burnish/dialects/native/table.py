@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from burnish.dialects.native import limits, routes
+from burnish.dialects.native import admin, limits, money, routes
 
-OPERATIONS: Final = (*routes.OPERATIONS, *limits.OPERATIONS)
+OPERATIONS: Final = (*routes.OPERATIONS, *limits.OPERATIONS, *money.OPERATIONS, *admin.OPERATIONS)
