@@ -56,7 +56,7 @@ def submit(state: State, time: int = 0, **changes: Any) -> int | None:
 
 
 def end(state: State, lane: int = LIGHT, model: str = "noop", key: str = KEY) -> None:
-    state.queue.group(lane, model, key).slots -= 1
+    state.queue.count(state.queue.group(lane, model, key), "slots", -1)
 
 
 # --- slots --------------------------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ expire while it is held. All is whole credits.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 Draws = Mapping[UUID, int]  #: grant -> credits
 
@@ -34,8 +36,7 @@ class Grant:
         return self.expires_at is not None and self.expires_at <= now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One row: what each of the five gains by it, and from or to which grants."""
 
     account_id: UUID
@@ -49,7 +50,7 @@ class Entry:
     charged: int = 0
     expired: int = 0
     #: grant -> (available, held, charged, expired), as each grant gains
-    grants: Mapping[UUID, tuple[int, int, int, int]] = field(default_factory=dict)
+    grants: Mapping[UUID, tuple[int, int, int, int]] = {}
 
 
 def spendable(grants: Iterable[Grant], now: datetime) -> int:
@@ -60,7 +61,10 @@ def spendable(grants: Iterable[Grant], now: datetime) -> int:
 def draw(grants: Iterable[Grant], credits_: int, now: datetime) -> dict[UUID, int]:
     """Where so many credits come from, soonest to expire first; the grants have them no more. They are there: `spendable`."""
     draws: dict[UUID, int] = {}
-    for grant in sorted(grants, key=lambda g: (g.expires_at or _NEVER, g.id)):
+    listed = list(grants)
+    if len(listed) > 1:
+        listed.sort(key=lambda g: (g.expires_at or _NEVER, g.id))
+    for grant in listed:
         if credits_ and grant.available and not grant.ended(now):
             draws[grant.id] = min(credits_, grant.available)
             grant.available -= draws[grant.id]

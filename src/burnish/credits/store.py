@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -81,7 +82,13 @@ def write_entries(entries: Sequence[Entry], now: datetime) -> list[Part]:
 
 
 def _draws(entry: Entry) -> str:
-    return _ENCODE({str(grant): part for grant, part in entry.draws.items()}).decode()
+    return _spelt(tuple(entry.draws.items()))
+
+
+@lru_cache(maxsize=4096)
+def _spelt(draws: tuple[tuple[UUID, int], ...]) -> str:
+    """As JSON; what one grant pays is mostly the same from task to task."""
+    return _ENCODE({str(grant): part for grant, part in draws}).decode()
 
 
 def _grants(entries: Iterable[Entry]) -> tuple[list[UUID], list[list[int]]]:

@@ -27,9 +27,7 @@ async def close(tx: Connection, accounts: Accounts, ended: Sequence[Any], now: d
     for row in ended:
         state = accounts.states[row["account_id"]]
         group = state.queue.group(row["lane"], row["model"], key_digits(row["key_id"]))
-        left = getattr(group, row["was"]) - 1
-        assert left >= 0, "the account's row counts fewer tasks than there are"
-        setattr(group, row["was"], left)
+        state.queue.count(group, row["was"], -1)
         state.changed = True
         if row["status_reason"] in NOT_THEIRS and row["day_starts_at"] is not None:
             state.give_back(DAY, "", row["day_starts_at"], 1)

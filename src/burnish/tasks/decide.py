@@ -8,8 +8,10 @@ over, credits speak first (waiting does not help there), then what is the strict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from burnish.clock import seconds_until
 from burnish.credits import ledger
@@ -19,7 +21,7 @@ from burnish.errors import InsufficientCredits, Limited, Refused
 from burnish.keys.plan import Plan
 from burnish.limits.limit import STRICTNESS, Ceiling, OnLimit, stricter
 from burnish.limits.window import Span, Used
-from burnish.tasks.queue import Group, Queue, counted_as
+from burnish.tasks.queue import Group, Queue
 from burnish.tasks.task import FAILED, HEAVY, QUEUED, WAITING
 
 #: When to ask again for a slot: nobody knows when a task ends, and this is soon for a short one.
@@ -75,8 +77,7 @@ class State:
         self.returns[place] = self.returns.get(place, 0) + count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """A task that asks. `cost`: its price in credits, None while its bytes have not been seen; `lowest`: what it costs at
     least. `arrived`: it was admitted before, as waiting: its windows are spent, and a ceiling can only park it.
     """
@@ -93,8 +94,7 @@ class Ask:
     arrived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
+class Over(NamedTuple):
     """A quota that would be overrun: what happens, and how it is told."""
 
     name: str
@@ -102,8 +102,7 @@ class Over:
     refusal: Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What becomes of it. `shadow`: limits that are counted, not enforced, and would have refused it."""
 
     status: Literal["waiting", "queued", "failed"] | None
@@ -143,7 +142,7 @@ def apply(state: State, ask: Ask, verdict: Verdict, virtual_time: int, now: date
     state.changed = True
     group = state.queue.group(ask.lane, ask.model, ask.key)
     if ask.arrived:
-        group.waiting -= 1
+        state.queue.count(group, "waiting", -1)
     for name in verdict.shadow:
         if (f"shadow {name}", "") in state.windows:
             state.use(f"shadow {name}", "", 1)
@@ -157,12 +156,12 @@ def apply(state: State, ask: Ask, verdict: Verdict, virtual_time: int, now: date
         if ask.key:
             _spend_of_key(state, ask.key, ask.cost)
     if verdict.status == WAITING:
-        group.waiting += 1
+        state.queue.count(group, "waiting", 1)
         return None
     if verdict.parked:
-        group.parked += 1
+        state.queue.count(group, "parked", 1)
         return None
-    group.slots += 1
+    state.queue.count(group, "slots", 1)
     return state.queue.tag(ask.lane, ask.key, virtual_time, state.plan.weight)
 
 
@@ -301,10 +300,8 @@ def promotions(state: State, times: Sequence[int]) -> list[tuple[Group, int]]:
         if not able:
             break
         group = min(able, key=lambda g: (state.queue.next_tag(g.lane, g.key, times[g.lane]), g.key, g.model))
-        group.parked -= 1
-        group.slots += 1
-        for name in counted_as(group.lane, group.model, group.key):
-            slots[name] += 1
+        state.queue.count(group, "parked", -1)
+        state.queue.count(group, "slots", 1)
         made.append((group, state.queue.tag(group.lane, group.key, times[group.lane], state.plan.weight)))
         state.changed = True
     return made

@@ -10,12 +10,15 @@ lane, or the present microsecond when nothing there is ready; steps are so small
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
+#: Where a task is that has not ended, as its account's row counts it.
+Place = Literal["slots", "parked", "waiting"]
 STEP: Final = 10_000  #: microseconds of virtual time that a task costs an account of weight 1
 
 
@@ -50,6 +53,9 @@ class Queue:
         read = _DECODE(document)
         self.groups: dict[tuple[int, str, str], Group] = {(g.lane, g.model, g.key): g for g in read.groups}
         self.tags = read.tags
+        self._counts: tuple[Counter[str], Counter[str]] | None = (
+            None  #: kept, since every task of a batch asks
+        )
 
     def document(self, times: Iterable[int]) -> str:
         """What to store. Tags behind the lane's virtual time say nothing any more."""
@@ -68,15 +74,27 @@ class Queue:
     def parked(self) -> int:
         return sum(group.parked for group in self.groups.values())
 
-    def counts(self) -> tuple[Counter[str], Counter[str]]:
-        """Slots in use, and all tasks that have not ended, by what a ceiling counts."""
-        slots: Counter[str] = Counter()
-        present: Counter[str] = Counter()
-        for group in self.groups.values():
+    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Slots in use, and all tasks that have not ended, by what a ceiling counts. They go along with `count`."""
+        if self._counts is None:
+            slots, present = self._counts = Counter(), Counter()
+            for group in self.groups.values():
+                for name in counted_as(group.lane, group.model, group.key):
+                    slots[name] += group.slots
+                    present[name] += group.slots + group.parked + group.waiting
+        return self._counts
+
+    def count(self, group: Group, what: Place, by: int) -> None:
+        """So many tasks of the group more there, or fewer."""
+        left = getattr(group, what) + by
+        assert left >= 0, "the account's row counts fewer tasks than there are"
+        setattr(group, what, left)
+        if self._counts is not None:
+            slots, present = self._counts
             for name in counted_as(group.lane, group.model, group.key):
-                slots[name] += group.slots
-                present[name] += group.slots + group.parked + group.waiting
-        return slots, present
+                present[name] += by
+                if what == "slots":
+                    slots[name] += by
 
     def next_tag(self, lane: int, key: str, virtual_time: int) -> int:
         """The start tag that a task of this key would get now."""
@@ -90,6 +108,7 @@ class Queue:
         return tag
 
 
+@lru_cache(maxsize=4096)
 def counted_as(lane: int, model: str, key: str) -> tuple[str, ...]:
     """The ceilings that a task counts under, by name."""
     names = ("account", f"key {key}", f"model {model}")

@@ -3,11 +3,13 @@
 Functions that take `tx` write and do not commit.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from burnish.storage.postgres import Connection
 from burnish.storage.statement import Part
@@ -77,6 +79,19 @@ def write_accounts(states: Sequence[State], times: Sequence[int]) -> Part:
 
 # --- submitting ---------------------------------------------------------------------------------------------------
 
+
+class New(Struct):
+    """A task that was admitted, and what its row says beside what its owner may see. `fetchable`: waiting, and its bytes can
+    be had now; `waits_until`: when it is given up where they cannot; `day_starts_at`: the window that counts it.
+    """
+
+    task: Task
+    tag: int | None
+    fetchable: bool = False
+    waits_until: datetime | None = None
+    day_starts_at: datetime | None = None
+
+
 #: What differs from task to task.
 _OF_EACH: Final = {"id": "uuid", "request_id": "text", "tag": "bigint", "input": "bytea"}
 #: What many tasks of one transaction have in common; it travels once for all of them.
@@ -90,18 +105,18 @@ _IN_COMMON: Final = {
     "status": "text",
     "status_reason": "text",
     "status_message": "text",
-    "fetchable": "boolean",
     "metadata": "bytea",
     "source_id": "uuid",
     "source_url": "text",
     "retry_of": "uuid",
     "max_attempts": "smallint",
     "deadline_seconds": "int",
-    "waits_until": "timestamptz",
     "retention_seconds": "int",
     "max_credits": "int",
     "cost_held": "int",
     "price": "bytea",
+    "fetchable": "boolean",
+    "waits_until": "timestamptz",
     "day_starts_at": "timestamptz",
 }
 _INSERT_TASKS: Final = """
@@ -119,18 +134,26 @@ JOIN ROWS FROM (unnest({common_arrays})) WITH ORDINALITY AS many ({common}, numb
         f"${n}::{kind}[]" for n, kind in enumerate(_IN_COMMON.values(), 3 + len(_OF_EACH))
     ),
 )
-_each: Final = itemgetter(*_OF_EACH)
-_common: Final = itemgetter(*_IN_COMMON)
+_NOT_OF_TASK: Final = ("fetchable", "waits_until", "day_starts_at")
+_common: Final = attrgetter(*(name for name in _IN_COMMON if name not in _NOT_OF_TASK))
 
 
-def insert_tasks(rows: Sequence[Mapping[str, Any]], now: datetime) -> Part:
+def insert_tasks(new: Sequence[New], now: datetime) -> Part:
     """The admitted tasks."""
     numbers: dict[tuple[Any, ...], int] = {}
-    of = [numbers.setdefault(_common(row), len(numbers) + 1) for row in rows]
-    return Part(
-        _INSERT_TASKS,
-        [now, of, *zip(*map(_each, rows), strict=True), *zip(*numbers, strict=True)],
+    of = [
+        numbers.setdefault(
+            (*_common(one.task), one.fetchable, one.waits_until, one.day_starts_at), len(numbers) + 1
+        )
+        for one in new
+    ]
+    each = (
+        [one.task.id for one in new],
+        [one.task.request_id for one in new],
+        [one.tag for one in new],
+        [one.task.input for one in new],
     )
+    return Part(_INSERT_TASKS, [now, of, *each, *zip(*numbers, strict=True)])
 
 
 _REMEMBER: Final = """
@@ -538,17 +561,11 @@ async def accounts_with_parked(connection: Connection) -> list[UUID]:
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
-_TASK: Final = """
-SELECT id, account_id, environment, key_id, request_id, model, lane, priority, status, ready, input, metadata, source_id,
-       source_url, retry_of, attempts, stage, progress, status_reason, status_message, outputs, max_credits, price,
-       cost_held, cost_charged, max_attempts, deadline_seconds, retention_seconds, created_at, queued_at, started_at,
-       ended_at, expires_at
-FROM tasks
-"""
+_TASK: Final = f"SELECT {', '.join(Task.__struct_fields__)} FROM tasks "  # noqa: S608 - our own names
 
 
 async def read_tasks(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Task]:
-    return {row["id"]: Task(**row) for row in await connection.fetch(_TASK + "WHERE id = ANY($1)", ids)}
+    return {row[0]: Task(*row) for row in await connection.fetch(_TASK + "WHERE id = ANY($1)", ids)}
 
 
 async def list_tasks(
@@ -581,7 +598,7 @@ async def list_tasks(
         rows,
         now,
     )
-    return [Task(**row) for row in found]
+    return [Task(*row) for row in found]
 
 
 async def read_usage(

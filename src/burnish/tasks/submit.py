@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -32,9 +32,9 @@ from burnish.storage.statement import write
 from burnish.tasks import store
 from burnish.tasks.accounts import Accounts, lock_accounts
 from burnish.tasks.cost import Cost, cost_of
-from burnish.tasks.decide import DAY, Ask, apply, decide
+from burnish.tasks.decide import DAY, Ask, Verdict, apply, decide
 from burnish.tasks.standing import standings
-from burnish.tasks.task import LANES, QUEUED, WAITING, Task, key_digits, lane_topic
+from burnish.tasks.task import FAILED, LANES, QUEUED, WAITING, Task, key_digits, lane_topic
 from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
 from burnish.uploads.receive import FETCH_TOPIC
@@ -46,8 +46,7 @@ _HURRIED_SECONDS: Final = 0.25
 _REMEMBERED: Final = timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
+class Once(msgspec.Struct, frozen=True):
     """An idempotency key, for what, and over which bytes. `route`: environment, method and path."""
 
     route: str
@@ -55,8 +54,7 @@ class Once:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One task to be admitted, checked as far as it can be without the database. `source` is a blob's id or a URL.
     `credit_cap`: what its key may spend in all.
     """
@@ -82,8 +80,7 @@ class Submission:
     once: Once | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """A task that was admitted now, or (`replayed`) by an earlier request with the same idempotency key. `shadow`: limits
     that are only counted and would have refused it.
     """
@@ -123,7 +120,7 @@ class _Batch:
     sources: dict[UUID, Blob]
     remembered: dict[tuple[UUID, str, str], tuple[bytes, UUID]]
     earlier: dict[UUID, Task]
-    rows: list[dict[str, Any]]
+    rows: list[store.New]
     once: list[tuple[UUID, str, str, bytes, UUID, datetime]]
 
 
@@ -256,48 +253,40 @@ class Submissions:
             verdict.refusal.standings = standings(state, ask.lane, ask.model, ask.key, batch.now)
             return verdict.refusal
         tag = apply(state, ask, verdict, batch.accounts.times[ask.lane], batch.now)
-        row = _row(submission, batch.now) | {"status": verdict.status, "tag": tag, "ready": tag is not None}
-        if verdict.refusal is not None:
-            why = {"status_reason": verdict.reason, "status_message": verdict.refusal.message}
-            row |= why | {"ended_at": batch.now}
-        elif (day := state.windows.get((DAY, ""))) is not None:
-            row["day_starts_at"] = day[0].starts_at
-        if verdict.status == QUEUED:
-            row["queued_at"] = batch.now
-            if cost is not None and state.plan.metered:
-                row |= {"cost_held": cost.credits, "price": cost.price}
-        if verdict.status == WAITING:
-            row |= _waiting(source)
-        batch.rows.append(row)
+        new = _new(submission, verdict, tag, cost if state.plan.metered else None, source, batch.now)
+        if verdict.refusal is None and (day := state.windows.get((DAY, ""))) is not None:
+            new.day_starts_at = day[0].starts_at
+        batch.rows.append(new)
         if submission.once is not None:
-            _remember(submission.once, batch, row)
-        return Admission(
-            _as_task(row), standings(state, ask.lane, ask.model, ask.key, batch.now), shadow=verdict.shadow
-        )
+            _remember(submission.once, batch, new.task)
+        told = standings(state, ask.lane, ask.model, ask.key, batch.now)
+        return Admission(new.task, told, shadow=verdict.shadow)
 
     async def _keep_sources(self, tx: Connection, batch: _Batch) -> None:
         """Blobs that URLs will be fetched into; and the inputs of tasks outlive their tasks' next day."""
         kept_until = batch.now + _INPUT_KEPT
+        waiting = [new.task for new in batch.rows if new.task.status == WAITING]
         fetched = [
-            (r["source_id"], r["account_id"], r["environment"], r["id"], max(r["expires_at"], kept_until))
-            for r in batch.rows
-            if r["source_url"] is not None and r["status"] == WAITING
+            (t.source_id, t.account_id, t.environment, t.id, max(t.expires_at, kept_until))
+            for t in waiting
+            if t.source_url is not None and t.source_id is not None
         ]
         if fetched:
             await blobs.insert_fetched(tx, fetched, batch.now)
         short = {
-            r["source_id"]
-            for r in batch.rows
-            if (blob := batch.sources.get(r["source_id"]))
+            new.task.source_id
+            for new in batch.rows
+            if new.task.source_id is not None
+            and (blob := batch.sources.get(new.task.source_id))
             and blob.object_key
             and blob.expires_at < kept_until
         }
         if short:
             await blobs.keep_until(tx, sorted(short), kept_until)
 
-    def _tell(self, rows: list[dict[str, Any]]) -> None:
-        topics = {lane_topic(row["lane"]) for row in rows if row["ready"]}
-        if any(row["fetchable"] for row in rows):
+    def _tell(self, rows: list[store.New]) -> None:
+        topics = {lane_topic(new.task.lane) for new in rows if new.task.ready}
+        if any(new.fetchable for new in rows):
             topics.add(FETCH_TOPIC)
         self._db.news.announce(topics)
 
@@ -317,12 +306,12 @@ class Submissions:
         ]
 
 
-def _remember(once: Once, batch: _Batch, row: dict[str, Any]) -> None:
+def _remember(once: Once, batch: _Batch, task: Task) -> None:
     """So that the same request again finds this task: one that waits in this very batch, or one that comes later."""
-    place = row["account_id"], once.route, once.key
-    batch.once.append((*place, once.fingerprint, row["id"], batch.now + _REMEMBERED))
-    batch.remembered[place] = once.fingerprint, row["id"]
-    batch.earlier[row["id"]] = _as_task(row)
+    place = task.account_id, once.route, once.key
+    batch.once.append((*place, once.fingerprint, task.id, batch.now + _REMEMBERED))
+    batch.remembered[place] = once.fingerprint, task.id
+    batch.earlier[task.id] = task
 
 
 def _replayed(submission: Submission, batch: _Batch) -> Admission | Exception | None:
@@ -368,63 +357,59 @@ def source_refusal(submission: Submission, source: Blob | None, now: datetime) -
     return None
 
 
-def _waiting(source: Blob | None) -> dict[str, Any]:
-    """Of a row whose bytes have not been seen: may they be fetched now, and how long are they waited for?"""
-    if source is None:
-        return {"fetchable": True, "source_id": new_id()}
-    arrived = source.object_key is not None
-    return {"fetchable": arrived, "waits_until": None if arrived else source.expires_at}
-
-
-def _row(submission: Submission, now: datetime) -> dict[str, Any]:
-    return _UNTOUCHED | {
-        "id": submission.id,
-        "account_id": submission.account_id,
-        "environment": submission.environment,
-        "key_id": submission.key_id,
-        "request_id": submission.request_id,
-        "model": submission.model.name,
-        "lane": LANES[submission.model.lane],
-        "priority": submission.priority,
-        "input": submission.input,
-        "metadata": submission.metadata,
-        "source_id": submission.source if isinstance(submission.source, UUID) else None,
-        "source_url": submission.source if isinstance(submission.source, str) else None,
-        "retry_of": submission.retry_of,
-        "max_attempts": submission.max_attempts,
-        "deadline_seconds": submission.deadline_seconds,
-        "created_at": now,
-        "retention_seconds": submission.retention_seconds,
-        "max_credits": submission.max_credits,
-        "expires_at": now + timedelta(seconds=submission.retention_seconds),
-    }
-
-
-_UNTOUCHED: Final[dict[str, Any]] = {
-    "ready": False,
-    "fetchable": False,
-    "tag": None,
-    "queued_at": None,
-    "waits_until": None,
-    "price": None,
-    "day_starts_at": None,
-    "attempts": 0,
-    "stage": None,
-    "progress": 0.0,
-    "status_reason": None,
-    "status_message": None,
-    "outputs": None,
-    "cost_held": 0,
-    "cost_charged": 0,
-    "started_at": None,
-    "ended_at": None,
-}
-_TASK: Final = Task.__slots__
-
-
-def _as_task(row: dict[str, Any]) -> Task:
-    """The task as it stands right after its insert."""
-    return Task(*[row[name] for name in _TASK])
+def _new(
+    submission: Submission,
+    verdict: Verdict,
+    tag: int | None,
+    cost: Cost | None,
+    source: Blob | None,
+    now: datetime,
+) -> store.New:
+    """The task as it stands right after its insert. `cost`: where tasks cost anything."""
+    failed, waits, queued = (verdict.status == status for status in (FAILED, WAITING, QUEUED))
+    arrived = source is not None and source.object_key is not None
+    source_id = submission.source if isinstance(submission.source, UUID) else None
+    source_url = submission.source if isinstance(submission.source, str) else None
+    task = Task(
+        id=submission.id,
+        account_id=submission.account_id,
+        environment=submission.environment,
+        key_id=submission.key_id,
+        request_id=submission.request_id,
+        model=submission.model.name,
+        lane=LANES[submission.model.lane],
+        priority=submission.priority,
+        status=verdict.status or "",
+        ready=tag is not None,
+        input=submission.input,
+        metadata=submission.metadata,
+        source_id=new_id() if waits and source is None else source_id,
+        source_url=source_url,
+        retry_of=submission.retry_of,
+        attempts=0,
+        stage=None,
+        progress=0.0,
+        status_reason=verdict.reason if failed else None,
+        status_message=verdict.refusal.message if verdict.refusal else None,
+        outputs=None,
+        max_credits=submission.max_credits,
+        price=cost.price if cost and queued else None,
+        cost_held=cost.credits if cost and queued else 0,
+        cost_charged=0,
+        max_attempts=submission.max_attempts,
+        deadline_seconds=submission.deadline_seconds,
+        retention_seconds=submission.retention_seconds,
+        created_at=now,
+        queued_at=now if queued else None,
+        started_at=None,
+        ended_at=now if failed else None,
+        expires_at=now + timedelta(seconds=submission.retention_seconds),
+    )
+    if not waits:
+        return store.New(task, tag)
+    # May its bytes be fetched now, and if not, how long are they waited for?
+    waits_until = source.expires_at if source is not None and not arrived else None
+    return store.New(task, tag, fetchable=source is None or arrived, waits_until=waits_until)
 
 
 def source_of(parameters: msgspec.Struct) -> str | None:

@@ -8,8 +8,8 @@
 A `queued` task that is `ready` holds a slot and may be claimed; one that is not is parked until a slot is free.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -43,8 +43,7 @@ HEAVY: Final = 1
 LANES: Final = {"light": LIGHT, "heavy": HEAVY}
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A task as its owner may see it. Times are aware; `input`, `metadata` and `outputs` are JSON as stored."""
 
     id: UUID
@@ -82,8 +81,7 @@ class Task:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """A task as a worker holds it. `lease_id` goes with every later write of this run."""
 
     id: UUID
@@ -138,6 +136,7 @@ def price_of(task: Task) -> Price | None:
     return msgspec.json.decode(task.price, type=Price) if task.price else None
 
 
+@lru_cache(maxsize=4096)
 def key_digits(key_id: UUID | None) -> str:
     """A key as its account's queue names it."""
     return key_id.hex if key_id else ""
