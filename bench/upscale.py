@@ -9,6 +9,7 @@ of the upload to the last byte of the result; beside it the network alone, on th
 """
 
 import asyncio
+import contextlib
 import os
 import statistics
 import subprocess
@@ -65,17 +66,19 @@ Pixels = NDArray[np.uint8]
 
 def main() -> int:
     log.start(level="error", format="text")
-    with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder:
-        return asyncio.run(_bench(Path(folder)))
+    with (
+        tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder,
+        contextlib.closing(Service(Path(folder) / "service")) as service,
+    ):
+        return asyncio.run(_bench(Path(folder), service))
 
 
-async def _bench(folder: Path) -> int:
+async def _bench(folder: Path, service: Service) -> int:
     photo = _photo(folder)
     part = np.ascontiguousarray(photo[: PART[1], : PART[0]])
     network = chain.from_pixel_shuffle(ncnn.read(ncnn.find(*upscale.RESTORE)))
     inference = Inference(catalogue.runners(), threads=0, precision="auto")
     precision = (await inference.start())["precision"]
-    service = Service(folder / "service")
     peers = _peers(folder, part)
     streams = Streams(_cores(), upscale.STREAMS)
     ceilings = {f"ceiling {shape[0]}": _ceiling(streams, *shape, precision) for shape in CEILING}
@@ -98,7 +101,6 @@ async def _bench(folder: Path) -> int:
     finally:
         for peer in peers:
             peer.close()
-        service.close()
         await inference.close()
     seconds = {name: statistics.median(took) for name, took in times.items()}
     ceiling = max(done / seconds[name] for name, (_, done) in ceilings.items())

@@ -25,7 +25,10 @@ class Service:
             stderr=subprocess.DEVNULL,
         )
         assert self._process.stdout
-        greeting = json.loads(self._process.stdout.readline())
+        said = self._process.stdout.readline()
+        if not said:
+            sys.exit("burnish serve does not start here.")
+        greeting = json.loads(said)
         self._headers = {"Authorization": f"Bearer {greeting['key']}"}
         self._connection = http.client.HTTPConnection(urlsplit(greeting["url"]).netloc, timeout=120)
 

