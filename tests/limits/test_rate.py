@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from burnish.limits.counters.memory import MemoryCounters
 from burnish.limits.rate import Rate, ask, slowest, spend
 
-SECOND = 1_000_000  #: in microseconds
+SECOND = 1_000_000_000  #: in nanoseconds
 
 rates = st.builds(
     Rate,
@@ -16,7 +16,8 @@ rates = st.builds(
     window_seconds=st.sampled_from([0.5, 1.0, 7.0, 60.0, 86_400.0]),
     burst=st.integers(1, 50),
 )
-pauses = st.lists(st.integers(0, 2 * SECOND), max_size=120)
+moments = st.integers(0, 2_000_000).map(lambda micros: micros * 1_000)
+pauses = st.lists(moments, max_size=120)
 
 
 class Subject:
@@ -24,7 +25,7 @@ class Subject:
 
     def __init__(self, *rates: Rate) -> None:
         self.rates = rates
-        self.now = 1
+        self.now = 1_000
         self.full_at = [0] * len(rates)
 
     def request(self) -> bool:
@@ -74,7 +75,7 @@ def test_waiting_for_as_long_as_told_is_enough_and_less_is_not(rate: Rate, pause
         assert verdict.allowed == (verdict.retry_after_seconds == 0) == (verdict.remaining > 0)
         assert verdict.used + verdict.remaining == rate.burst
         if not subject.request():
-            wait = round(verdict.retry_after_seconds * SECOND)
+            wait = round(verdict.retry_after_seconds * 1_000_000) * 1_000
             assert not ask(rate, subject.full_at[0], subject.now + wait - 1).allowed
             assert ask(rate, subject.full_at[0], subject.now + wait).allowed
             assert verdict.reset_seconds >= verdict.retry_after_seconds
@@ -84,15 +85,13 @@ def test_waiting_for_as_long_as_told_is_enough_and_less_is_not(rate: Rate, pause
     assert (rested.remaining, rested.reset_seconds) == (rate.burst, 0)
 
 
-@given(
-    st.lists(rates, min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 2), st.integers(0, SECOND)))
-)
+@given(st.lists(rates, min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 2), moments)))
 def test_the_way_for_one_rate_decides_as_the_way_for_many(
     asked: list[Rate], requests: list[tuple[int, int]]
 ) -> None:
     """In memory a single rate has a path of its own: it answers what the definition answers."""
-    now = 1
-    counters = MemoryCounters(now=lambda: now * 1000)
+    now = 1_000
+    counters = MemoryCounters(now=lambda: now)
     model = {name: Subject(rate) for name, rate in enumerate(asked)}
     for which, pause in requests:
         rate, now = asked[which % len(asked)], now + pause

@@ -5,8 +5,8 @@ is left of what it spent. A request moves that moment ahead by `interval`, and i
 further than `room` ahead of now. So in any stretch of time there are at most `burst` requests and one more for each
 `interval` of it. Nothing is counted in windows, so nothing doubles at a window's edge.
 
-Moments and lengths are whole microseconds, of whatever clock the counters have (`counters/`), rounded to the side of
-fewer requests.
+Moments and lengths are in nanoseconds of whatever clock the counters have (`counters/`). An interval is a whole number
+of microseconds, since the clock of Redis tells no less, rounded to the side of fewer requests.
 """
 
 import re
@@ -20,7 +20,8 @@ from msgspec.structs import force_setattr
 WhenDown = Literal["local", "open", "closed"]
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_MICRO: Final = 1_000_000
+_MICRO: Final = 1_000
+_SECOND: Final = 1_000_000_000
 
 
 class Rate(Struct, frozen=True, gc=False):
@@ -35,8 +36,8 @@ class Rate(Struct, frozen=True, gc=False):
     window_seconds: float
     burst: int
     when_down: WhenDown = "local"
-    interval: int = 0  #: what one request spends, in microseconds; made of the others
-    room: int = 0  #: how much may be spent, in microseconds; made of the others
+    interval: int = 0  #: what one request spends, in nanoseconds; made of the others
+    room: int = 0  #: how much may be spent, in nanoseconds; made of the others
 
     def __post_init__(self) -> None:
         """Raises ValueError: a name that fits no header, or numbers that are no rate."""
@@ -47,7 +48,7 @@ class Rate(Struct, frozen=True, gc=False):
         if self.when_down not in get_args(WhenDown):
             raise ValueError(f"{self.when_down!r} is none of {', '.join(get_args(WhenDown))}")
         if not self.interval:
-            force_setattr(self, "interval", ceil(self.window_seconds * _MICRO / self.limit))
+            force_setattr(self, "interval", ceil(self.window_seconds * 1_000_000 / self.limit) * _MICRO)
             force_setattr(self, "room", self.interval * self.burst)
 
     def share(self, processes: int) -> "Rate":
@@ -58,7 +59,7 @@ class Rate(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, gc=False):
-    """How a rate stands after a request was decided. `behind`: until nothing is spent any more, in microseconds."""
+    """How a rate stands after a request was decided. `behind`: until nothing is spent any more, in nanoseconds."""
 
     rate: Rate
     allowed: bool
@@ -77,12 +78,12 @@ class Verdict(Struct, gc=False):
     @property
     def reset_seconds(self) -> float:
         """Until the whole burst may be made again."""
-        return self.behind / _MICRO
+        return self.behind / _SECOND
 
     @property
     def retry_after_seconds(self) -> float:
         """Until one more is allowed; 0 where it is now."""
-        return max(0, self.behind + self.rate.interval - self.rate.room) / _MICRO
+        return max(0, self.behind + self.rate.interval - self.rate.room) / _SECOND
 
 
 Verdicts = list[Verdict]

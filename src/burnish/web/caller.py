@@ -32,8 +32,7 @@ async def admit(request: Request) -> None:
         Unavailable: `limits_unavailable`.
     """
     site = request.site
-    asked = (("ip", site.ip_rate),)
-    verdicts = await _spend(request, site.addresses.subject(request.scope), asked)
+    verdicts = await _spend(request, site.addresses.subject(request.scope), site.asked_of_ip)
     if not verdicts[0].allowed:
         request.rates = verdicts
         message = "This address has sent too many requests in too short a time."
@@ -81,7 +80,7 @@ def _rate(name: str, rate: RequestRate) -> Rate:
 async def peek_ip(request: Request) -> Verdicts:
     """How the rate of the caller's address stands."""
     site = request.site
-    found = request.resources.counters.peek(site.addresses.subject(request.scope), (("ip", site.ip_rate),))
+    found = request.resources.counters.peek(site.addresses.subject(request.scope), site.asked_of_ip)
     return found if isinstance(found, list) else await found
 
 

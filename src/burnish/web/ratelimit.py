@@ -25,8 +25,7 @@ def headers(verdicts: Sequence[Verdict], standings: Sequence[Standing]) -> list[
         return []
     policies = [_rate_policy(verdict.rate) for verdict in verdicts]
     state = [
-        f'"{verdict.rate.name}";r={verdict.remaining};t={-(-verdict.behind // 1_000_000)}'
-        for verdict in verdicts
+        f'"{verdict.rate.name}";r={verdict.remaining};t={ceil(verdict.reset_seconds)}' for verdict in verdicts
     ]
     for standing in standings:
         policies.append(_policy(standing.policy))

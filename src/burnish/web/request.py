@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 
 from burnish.errors import Limited, Unusable
 from burnish.ids import new_wire_id
+from burnish.limits.counters import Asked
 from burnish.limits.rate import Rate, Verdicts, WhenDown
 from burnish.limits.standing import Standing
 from burnish.metrics import Metrics
@@ -39,7 +40,7 @@ class Site:
         self.metrics = Metrics()
         self.once = Once()
         self.addresses = Addresses(resources.settings.http.trusted_proxies)
-        self.ip_rate = _ip_rate(resources.settings.limits)
+        self.asked_of_ip: Sequence[Asked] = (("ip", _ip_rate(resources.settings.limits)),)
         #: How each account's quotas stood when they were last decided; told on replies that decide nothing.
         self.last_standings: dict[UUID, Sequence[Standing]] = {}
         self._stopping = asyncio.Event()

