@@ -26,9 +26,12 @@ from burnish.storage.blobs import Blobs, open_blobs
 from burnish.storage.embedded import open_embedded
 from burnish.storage.migrate import migrate
 from burnish.storage.postgres import Database, open_database
+from burnish.storage.seal import Seal
 from burnish.tasks.arrive import Arrivals
 from burnish.tasks.find import Reads
 from burnish.tasks.finish import Endings
+from burnish.tasks.follow import Follower
+from burnish.tasks.outlook import Outlooks
 from burnish.tasks.submit import Submissions
 
 #: The database was lost under a verb of the command line; requests and tasks know better what to do, and do it.
@@ -43,6 +46,7 @@ class Resources:
     secret_keys: tuple[str, ...]
     plans: Plans
     prices: Prices
+    seal: Seal
     clock: Clock
     db: Database
     blobs: Blobs
@@ -51,6 +55,8 @@ class Resources:
     authenticator: Authenticator
     submissions: Submissions
     reads: Reads
+    follower: Follower
+    outlooks: Outlooks
     arrivals: Arrivals
     endings: Endings
 
@@ -96,9 +102,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(counters.close)
         authenticator = Authenticator(db)
         stack.push_async_callback(authenticator.close)
+        reads, outlooks = Reads(db), Outlooks(db)
+        stack.push_async_callback(outlooks.close)
+        secret_keys = _secret_keys(settings)
         resources = Resources(
             settings=settings,
-            secret_keys=_secret_keys(settings),
+            secret_keys=secret_keys,
+            seal=Seal(secret_keys),
             plans=plans,
             prices=prices,
             clock=db.clock,
@@ -108,7 +118,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             counters=counters,
             authenticator=authenticator,
             submissions=Submissions(db, settings.tasks, plans, prices),
-            reads=Reads(db),
+            reads=reads,
+            follower=Follower(db, reads),
+            outlooks=outlooks,
             arrivals=Arrivals(db, settings.tasks, plans, prices),
             endings=Endings(db, settings.tasks, plans),
         )

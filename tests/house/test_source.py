@@ -25,6 +25,7 @@ CATCH_ALLS = {
         "each caller of a group gets the fault, and raises it in its own place",
     ),
     "src/burnish/web/endpoint.py": (1, "a request's failure is its own; the process goes on"),
+    "src/burnish/workers/deliver.py": (1, "as the worker's loops: one receiver's turn fails alone"),
     "src/burnish/workers/worker.py": (5, "the worker's loops outlive whatever happens in them"),
 }
 #: Where a function may import: start-up time, the child's entry, optional drivers.

@@ -25,7 +25,7 @@ _TEST_TASKS_A_DAY: Final = Window(limit=1_000)
 OWNER: Final = "owner"
 
 
-class Rates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rates(Struct, frozen=True, cache_hash=True, kw_only=True, forbid_unknown_fields=True):
     """Requests of one key: for creating and for reading, or both from one bucket."""
 
     create: RequestRate | None = None
@@ -61,10 +61,11 @@ class Windows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an account may do. `metered`: whether tasks cost credits."""
+    """What an account may do. `metered`: whether tasks cost credits; `credits_low`: below so many it is told."""
 
     weight: Annotated[int, Meta(ge=1, le=1_000)] = 100
     metered: bool = True
+    credits_low: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     retention_seconds: Annotated[int, Meta(ge=60, le=315_360_000)] | None = None
     rates: Rates = Rates()
     at_once: AtOnce = AtOnce()

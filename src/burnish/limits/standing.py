@@ -8,7 +8,7 @@ from msgspec import Struct
 CONCURRENT: Final = "concurrent-requests"
 
 
-class Policy(Struct, frozen=True):
+class Policy(Struct, frozen=True, cache_hash=True):
     """A quota: `limit` in `window_seconds`, or of `unit` at any moment (`CONCURRENT`)."""
 
     name: str

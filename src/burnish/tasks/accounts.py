@@ -39,6 +39,7 @@ class Accounts:
                 plans.terms(row["plan"], row["overrides"], test=row["test"]),
                 row["created_at"],
                 Queue(row["queue"]),
+                listens=row["listens"],
             )
             for row in rows
         }

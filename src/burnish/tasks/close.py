@@ -13,7 +13,9 @@ from burnish.credits import store as credits_
 from burnish.storage.postgres import Connection
 from burnish.tasks.accounts import Accounts
 from burnish.tasks.decide import DAY, FOR_EVER, KEY_CREDITS
-from burnish.tasks.task import key_digits, topic
+from burnish.tasks.task import account_topic, key_digits, topic
+from burnish.webhooks.announce import announce
+from burnish.webhooks.event import OF_STATUS, Event
 
 #: Reasons of failures that are not the client's: its day is not shortened by them, nor by a task it could not pay.
 NOT_THEIRS: Final = frozenset(
@@ -31,7 +33,24 @@ async def close(tx: Connection, accounts: Accounts, ended: Sequence[Any], now: d
         state.changed = True
         if row["status_reason"] in NOT_THEIRS and row["day_starts_at"] is not None:
             state.give_back(DAY, "", row["day_starts_at"], 1)
-    return {topic(row["id"]) for row in ended} | await accounts.promote()
+    told = await announce(tx, _events(accounts, ended), now)
+    ends = {topic(row["id"]) for row in ended} | {account_topic(row["account_id"]) for row in ended}
+    return ends | told | await accounts.promote()
+
+
+def _events(accounts: Accounts, ended: Sequence[Any]) -> list[Event]:
+    """Of tasks whose account listens, or that brought a callback along."""
+    return [
+        Event(
+            account_id=row["account_id"],
+            environment=row["environment"],
+            name=OF_STATUS[row["status"]],
+            task_id=row["id"],
+            callback_url=row["callback_url"],
+        )
+        for row in ended
+        if row["callback_url"] is not None or accounts.states[row["account_id"]].listens
+    ]
 
 
 async def _settle(tx: Connection, accounts: Accounts, paid: Sequence[Any], now: datetime) -> None:

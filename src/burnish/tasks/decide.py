@@ -8,6 +8,8 @@ over, credits speak first (waiting does not help there), then what is the strict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from math import ceil
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -23,6 +25,7 @@ from burnish.limits.limit import STRICTNESS, Ceiling, OnLimit, stricter
 from burnish.limits.window import Span, Used
 from burnish.tasks.queue import Group, Queue
 from burnish.tasks.task import FAILED, HEAVY, QUEUED, WAITING
+from burnish.webhooks.event import CREDITS_LOW, LIMITS_THRESHOLD
 
 #: When to ask again for a slot: nobody knows when a task ends, and this is soon for a short one.
 _SLOT_SECONDS: Final = 2
@@ -59,6 +62,18 @@ class State:
     uses: dict[tuple[str, str, datetime, datetime], int] = field(default_factory=dict)
     returns: dict[tuple[str, str, datetime], int] = field(default_factory=dict)
     changed: bool = False
+    #: Whether the account has an endpoint, and what it is told of itself: (event, facts).
+    listens: bool = False
+    told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    #: (lane, model, key) -> the ceilings over such a task, once they were asked for.
+    known: dict[tuple[int, str, str], tuple[tuple[str, Ceiling, str], ...]] = field(default_factory=dict)
+
+    def ceilings(self, lane: int, model: str, key: str) -> tuple[tuple[str, Ceiling, str], ...]:
+        """Those over such a task: (place in the plan, the ceiling, the name that counts)."""
+        place = lane, model, key
+        if (found := self.known.get(place)) is None:
+            found = self.known[place] = tuple(ceilings(self.plan, lane, model, key))
+        return found
 
     def use(self, name: str, subject: str, count: int) -> datetime:
         """Count so many more in a window; returns where its row starts."""
@@ -150,9 +165,11 @@ def apply(state: State, ask: Ask, verdict: Verdict, virtual_time: int, now: date
         return None
     if not ask.arrived and (DAY, "") in state.windows:
         state.use(DAY, "", 1)
+        _tell_of_day(state)
     if ask.cost and state.plan.metered:
         draws = ledger.draw(state.grants, ask.cost, now)
-        state.entries.append(ledger.hold(state.id, ask.task_id, draws, UUID(ask.key) if ask.key else None))
+        _tell_of_credits(state, ask.cost, now)
+        state.entries.append(ledger.hold(state.id, ask.task_id, draws, _key_id(ask.key) if ask.key else None))
         if ask.key:
             _spend_of_key(state, ask.key, ask.cost)
     if verdict.status == WAITING:
@@ -163,6 +180,32 @@ def apply(state: State, ask: Ask, verdict: Verdict, virtual_time: int, now: date
         return None
     state.queue.count(group, "slots", 1)
     return state.queue.tag(ask.lane, ask.key, virtual_time, state.plan.weight)
+
+
+@lru_cache(maxsize=4096)
+def _key_id(digits: str) -> UUID:
+    return UUID(digits)
+
+
+def _tell_of_day(state: State) -> None:
+    """When four fifths of it, and all of it, are used."""
+    window = state.plan.windows.day
+    if not state.listens or window is None:
+        return
+    where, used = state.windows[DAY, ""]
+    for percent in (80, 100):
+        if used.used == ceil(window.limit * percent / 100):
+            facts = {"policy": DAY, "percent": percent, "limit": window.limit, "used": used.used}
+            state.told.append((LIMITS_THRESHOLD, facts | {"resets_at": where.ends_at}))
+
+
+def _tell_of_credits(state: State, spent: int, now: datetime) -> None:
+    """When they fall below what the plan calls low."""
+    low = state.plan.credits_low
+    if state.listens and low is not None:
+        left = ledger.spendable(state.grants, now)
+        if left < low <= left + spent:
+            state.told.append((CREDITS_LOW, {"available": left, "low": low}))
 
 
 def _spend_of_key(state: State, key: str, credits_: int) -> None:
@@ -234,14 +277,16 @@ def _day_over(state: State, ask: Ask, shadow: list[str], now: datetime) -> Itera
 def _ceilings_over(state: State, ask: Ask, shadow: list[str]) -> Iterator[Over]:
     slots, present = state.queue.counts()
     counts = slots if ask.arrived else present
-    for kind, ceiling, counted in ceilings(state.plan, ask.lane, ask.model, ask.key):
+    for kind, ceiling, counted in state.ceilings(ask.lane, ask.model, ask.key):
         used = counts[counted]
+        if used < ceiling.limit:
+            continue
         name = CEILINGS[kind]
         behaviour = stricter(ceiling.on_limit, ask.on_limit)
         if behaviour == "queue":
             used = slots[counted]  # what waits for its bytes will be parked when they are here
-        if used < ceiling.limit:
-            continue
+            if used < ceiling.limit:
+                continue
         if not ceiling.enforced(state.created_at):
             shadow.append(name)
             continue
@@ -310,5 +355,5 @@ def promotions(state: State, times: Sequence[int]) -> list[tuple[Group, int]]:
 def _room(state: State, group: Group, slots: Mapping[str, Any]) -> bool:
     return all(
         slots[counted] < ceiling.limit or not ceiling.enforced(state.created_at)
-        for _, ceiling, counted in ceilings(state.plan, group.lane, group.model, group.key)
+        for _, ceiling, counted in state.ceilings(group.lane, group.model, group.key)
     )

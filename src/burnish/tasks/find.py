@@ -39,6 +39,10 @@ class Reads:
             raise Expired(f"This task and its media expired at {task.expires_at:%Y-%m-%d %H:%M} UTC.")
         return task
 
+    async def find_task(self, task_id: UUID) -> Task | None:
+        """Whosever it is; for what is told of it. Raises Unavailable."""
+        return await self._group.add(task_id)
+
     async def wait_for(self, task: Task, seconds: float) -> Task:
         """The task once it has ended, or as it stands after `seconds`."""
         give_up = time.monotonic() + seconds
@@ -50,7 +54,8 @@ class Reads:
                     return found or task
                 task = found
                 try:
-                    await asyncio.wait_for(told.wait(), min(left, _REREAD_SECONDS))
+                    async with asyncio.timeout(min(left, _REREAD_SECONDS)):  # wait_for would be a task more for each
+                        await told.wait()
                 except TimeoutError:
                     continue
                 told.clear()

@@ -12,18 +12,43 @@ from burnish.storage.postgres import Database
 from burnish.tasks import store
 from burnish.tasks.task import Claimed, lane_topic
 from burnish.uploads.receive import FETCH_TOPIC
+from burnish.webhooks.announce import announce
+from burnish.webhooks.event import TASK_STARTED, Event
 
 
 async def claim(db: Database, lane: int, rows: int, lease_seconds: int) -> list[Claimed]:
     """At most `rows` ready tasks of the lane, in fair order; those of test keys are claimed apart."""
+    now = db.clock.now()
     async with db.relaxed() as connection:
-        return await store.claim(connection, lane, rows, db.clock.now(), timedelta(seconds=lease_seconds))
+        claimed = await store.claim(connection, lane, rows, now, timedelta(seconds=lease_seconds))
+        topics = await announce(connection, _starts(claimed), now)
+    db.news.announce(topics)
+    return claimed
 
 
 async def claim_tests(db: Database, rows: int, lease_seconds: int) -> list[Claimed]:
     """At most `rows` ready tasks of test keys, which no lane has, in fair order."""
+    now = db.clock.now()
     async with db.relaxed() as connection:
-        return await store.claim_tests(connection, rows, db.clock.now(), timedelta(seconds=lease_seconds))
+        claimed = await store.claim_tests(connection, rows, now, timedelta(seconds=lease_seconds))
+        topics = await announce(connection, _starts(claimed), now)
+    db.news.announce(topics)
+    return claimed
+
+
+def _starts(claimed: Sequence[Claimed]) -> list[Event]:
+    """Of first runs, to those who may want to hear of them. A crash may take one with the claim that it tells of."""
+    return [
+        Event(
+            account_id=task.account_id,
+            environment=task.environment,
+            name=TASK_STARTED,
+            task_id=task.id,
+            callback_url=task.callback_url if task.callback_all else None,
+        )
+        for task in claimed
+        if task.attempts == 1 and (task.listens or task.callback_all)
+    ]
 
 
 async def claim_fetches(db: Database, rows: int, lease_seconds: int, *, by_url: bool) -> list[Claimed]:

@@ -43,5 +43,7 @@ def submission_again(task: Task, key: Key, request_id: str, once: Once | None) -
         max_credits=task.max_credits,
         credit_cap=key.credit_cap,
         retry_of=task.id,
+        callback_url=task.callback_url,
+        callback_all=task.callback_all,
         once=once,
     )

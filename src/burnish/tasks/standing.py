@@ -5,23 +5,18 @@ from datetime import datetime
 from functools import lru_cache
 
 from burnish.clock import seconds_until
-from burnish.limits.limit import Ceiling
 from burnish.limits.standing import CONCURRENT, Policy, Standing
-from burnish.tasks.decide import CEILINGS, DAY, State, ceilings
+from burnish.tasks.decide import CEILINGS, DAY, State
 
 
 def standings(state: State, lane: int, model: str, key: str, now: datetime) -> tuple[Standing, ...]:
     """Of the quotas over a task of this lane, model and key."""
-    return (*_ceilings(state, ceilings(state.plan, lane, model, key)), *day(state, now))
-
-
-def _ceilings(state: State, over: Iterable[tuple[str, Ceiling, str]]) -> Iterable[Standing]:
-    listed = list(over)
-    if not listed:
-        return
     _, present = state.queue.counts()
-    for place, ceiling, counted in listed:
-        yield Standing(_ceiling(CEILINGS[place], ceiling.limit), max(0, ceiling.limit - present[counted]))
+    told = [
+        Standing(_ceiling(CEILINGS[place], ceiling.limit), max(0, ceiling.limit - present[counted]))
+        for place, ceiling, counted in state.ceilings(lane, model, key)
+    ]
+    return (*told, *day(state, now))
 
 
 def day(state: State, now: datetime) -> Iterable[Standing]:

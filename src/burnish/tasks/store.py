@@ -18,10 +18,10 @@ from burnish.tasks.task import Claimed, Task
 
 # --- accounts: the lock that everything but a claim takes first ---------------------------------------------------
 
-AccountRow = Any  #: id, plan, overrides, test, queue, created_at, light_time, heavy_time
+AccountRow = Any  #: id, plan, overrides, test, queue, created_at, listens, light_time, heavy_time
 
 _ACCOUNTS: Final = """
-SELECT id, plan, overrides, test_of IS NOT NULL AS test, queue, created_at,
+SELECT id, plan, overrides, test_of IS NOT NULL AS test, queue, created_at, listens,
        (SELECT min(tag) FROM tasks WHERE ready AND lane = 0) AS light_time,
        (SELECT min(tag) FROM tasks WHERE ready AND lane = 1) AS heavy_time
 FROM accounts
@@ -113,6 +113,8 @@ _IN_COMMON: Final = {
     "deadline_seconds": "int",
     "retention_seconds": "int",
     "max_credits": "int",
+    "callback_url": "text",
+    "callback_all": "boolean",
     "cost_held": "int",
     "price": "bytea",
     "fetchable": "boolean",
@@ -204,7 +206,7 @@ async def forget_remembered(tx: Connection, now: datetime, rows: int) -> None:
 _CLAIMED: Final = """
        t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
        t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
-       t.max_credits, t.cost_held, t.day_starts_at, b.object_key, b.filename
+       t.max_credits, t.cost_held, t.day_starts_at, t.callback_url, t.callback_all, a.listens, b.object_key, b.filename
 """
 _CLAIM_NEXT: Final = f"""
 , t AS (
@@ -212,7 +214,7 @@ _CLAIM_NEXT: Final = f"""
                      attempts = attempts + 1, started_at = coalesce(started_at, $2), stage = 'fetching', progress = 0
     FROM next WHERE tasks.id = next.id RETURNING tasks.*
 )
-SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.tag
+SELECT {_CLAIMED} FROM t JOIN accounts a ON a.id = t.account_id LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.tag
 """  # noqa: S608
 _CLAIM: Final = f"""
 WITH next AS (
@@ -231,7 +233,7 @@ WITH next AS (
     UPDATE tasks SET fetchable = false, lease_id = gen_random_uuid(), leased_until = $2, attempts = attempts + 1
     FROM next WHERE tasks.id = next.id RETURNING tasks.*
 )
-SELECT {_CLAIMED} FROM t LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.id
+SELECT {_CLAIMED} FROM t JOIN accounts a ON a.id = t.account_id LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.id
 """  # noqa: S608
 
 
@@ -329,19 +331,23 @@ def arrive(rows: Sequence[tuple[UUID, UUID, int | None, int, bytes | None]], now
 
 _TOLD_ENDED: Final = """
 t.id, t.account_id, t.environment, t.lane, t.model, t.key_id, t.cost_held, t.cost_charged, t.day_starts_at, t.status,
-t.status_reason
+t.status_reason, t.callback_url,
+CASE WHEN t.status = 'succeeded' AND t.environment <> 'test' THEN extract(epoch FROM t.ended_at - t.started_at)::float8
+END AS run_seconds
 """
 _COUNTED: Final = """
 counted AS (
-    INSERT INTO usage AS u (account_id, hour, model, key_id, succeeded, failed, cancelled, credits)
+    INSERT INTO usage AS u (account_id, hour, model, key_id, succeeded, failed, cancelled, credits, runs, run_seconds)
     SELECT account_id, date_trunc('hour', $1::timestamptz), model,
            coalesce(key_id, '00000000-0000-0000-0000-000000000000'::uuid),
            count(*) FILTER (WHERE status = 'succeeded'), count(*) FILTER (WHERE status = 'failed'),
-           count(*) FILTER (WHERE status = 'cancelled'), coalesce(sum(cost_charged), 0)
+           count(*) FILTER (WHERE status = 'cancelled'), coalesce(sum(cost_charged), 0), count(run_seconds),
+           coalesce(sum(run_seconds), 0)
     FROM ended GROUP BY account_id, model, key_id
     ON CONFLICT (account_id, hour, model, key_id) DO UPDATE
     SET succeeded = u.succeeded + excluded.succeeded, failed = u.failed + excluded.failed,
-        cancelled = u.cancelled + excluded.cancelled, credits = u.credits + excluded.credits
+        cancelled = u.cancelled + excluded.cancelled, credits = u.credits + excluded.credits,
+        runs = u.runs + excluded.runs, run_seconds = u.run_seconds + excluded.run_seconds
 )
 """
 _END: Final = f"""
@@ -469,7 +475,8 @@ async def requeue_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now:
         UPDATE tasks t SET status = CASE t.status WHEN 'running' THEN 'queued' ELSE t.status END,
                ready = (t.status = 'running'), fetchable = (t.status = 'waiting'),
                tag = CASE t.status WHEN 'running' THEN {_FRONT} END,
-               lease_id = NULL, leased_until = NULL, stage = NULL, progress = 0
+               lease_id = NULL, leased_until = NULL, stage = NULL, progress = 0,
+               lost_at = CASE t.status WHEN 'running' THEN array_append(t.lost_at, $4::timestamptz) ELSE t.lost_at END
         FROM unnest($1::uuid[], $2::uuid[]) AS n (id, lease_id)
         WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.leased_until < $4
         RETURNING t.id, t.lane, t.status
@@ -525,6 +532,32 @@ SELECT * FROM ended
 async def give_up_waiting(tx: Connection, task_ids: Sequence[UUID], now: datetime) -> list[Any]:
     """Fail those of these whose bytes have still not come; returns them as `end` does."""
     found: list[Any] = await tx.fetch(_GIVE_UP, now, task_ids)
+    return found
+
+
+async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, rows: int) -> list[Any]:
+    """Tasks of accounts that listen whose end has come nearer than that since the last call: (id, account_id,
+    environment), in the order of their ends. One caller at a time.
+    """
+    told = await tx.fetchval(
+        "INSERT INTO counters AS c (name, value) VALUES ('expiring_told', $1) ON CONFLICT (name) DO UPDATE SET value = c.value "
+        "RETURNING value",
+        microsecond(now + before_end),
+    )
+    found: list[Any] = await tx.fetch(
+        """
+        SELECT t.id, t.account_id, t.environment, t.expires_at FROM tasks t JOIN accounts a ON a.id = t.account_id
+        WHERE t.ended_at IS NOT NULL AND t.expires_at > 'epoch'::timestamptz + $1 * interval '1 microsecond'
+          AND t.expires_at <= $2 AND a.listens AND t.expires_at - t.ended_at > $3::interval
+        ORDER BY t.expires_at LIMIT $4
+        """,
+        told,
+        now + before_end,
+        before_end,
+        rows,
+    )
+    reached = found[-1]["expires_at"] if len(found) == rows else now + before_end
+    await tx.execute("UPDATE counters SET value = $1 WHERE name = 'expiring_told'", microsecond(reached))
     return found
 
 
@@ -628,6 +661,75 @@ async def read_usage(
         rows,
     )
     return found
+
+
+# --- waiting, and keeping -----------------------------------------------------------------------------------------
+
+
+async def list_ended(
+    connection: Connection, account_id: UUID, environment: str, after: tuple[datetime, UUID], rows: int
+) -> list[tuple[datetime, UUID]]:
+    """(ended_at, id) of tasks that ended later than `after`, in that order."""
+    found = await connection.fetch(
+        """
+        SELECT ended_at, id FROM tasks
+        WHERE account_id = $1 AND environment = $2 AND ended_at IS NOT NULL AND (ended_at, id) > ($3, $4)
+        ORDER BY ended_at, id LIMIT $5
+        """,
+        account_id,
+        environment,
+        *after,
+        rows,
+    )
+    return [(row[0], row[1]) for row in found]
+
+
+async def read_ready_tags(connection: Connection, lane: int, rows: int) -> list[int]:
+    """The first start tags of the lane, in their order: who is next."""
+    found = await connection.fetch(
+        "SELECT tag FROM tasks WHERE ready AND lane = $1 ORDER BY lane, tag LIMIT $2", lane, rows
+    )
+    return [row[0] for row in found]
+
+
+async def read_runs(connection: Connection, since: datetime) -> dict[str, tuple[int, float]]:
+    """By model: how many runs have succeeded since that hour began, and the seconds that they took in all."""
+    found = await connection.fetch(
+        """
+        SELECT model, sum(runs)::bigint, sum(run_seconds) FROM usage
+        WHERE hour >= date_trunc('hour', $1::timestamptz) AND runs > 0 GROUP BY model
+        """,
+        since,
+    )
+    return {row[0]: (row[1], row[2]) for row in found}
+
+
+async def read_capacity(connection: Connection, seen_after: datetime) -> tuple[int, int]:
+    """How many light and heavy tasks the workers that are there run at once."""
+    light, heavy = await connection.fetchrow(
+        "SELECT coalesce(sum(light), 0)::int, coalesce(sum(heavy), 0)::int FROM workers WHERE seen_at > $1",
+        seen_after,
+    )
+    return light, heavy
+
+
+async def read_lost_at(connection: Connection, task_id: UUID) -> list[datetime]:
+    """When each worker that had the task was found to be lost."""
+    found: list[datetime] | None = await connection.fetchval(
+        "SELECT lost_at FROM tasks WHERE id = $1", task_id
+    )
+    return found or []
+
+
+async def move_expiry(tx: Connection, task_id: UUID, expires_at: datetime, now: datetime) -> bool:
+    """An ended task is kept until then; False where its time is over already."""
+    status: str = await tx.execute(
+        "UPDATE tasks SET expires_at = $2 WHERE id = $1 AND ended_at IS NOT NULL AND expires_at > $3",
+        task_id,
+        expires_at,
+        now,
+    )
+    return status == "UPDATE 1"
 
 
 # --- watching: each count walks a partial index, never the table --------------------------------------------------

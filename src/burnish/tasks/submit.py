@@ -34,16 +34,28 @@ from burnish.tasks.accounts import Accounts, lock_accounts
 from burnish.tasks.cost import Cost, cost_of
 from burnish.tasks.decide import DAY, Ask, Verdict, apply, decide
 from burnish.tasks.standing import standings
-from burnish.tasks.task import FAILED, LANES, QUEUED, WAITING, Task, key_digits, lane_topic
+from burnish.tasks.task import (
+    FAILED,
+    LANES,
+    QUEUED,
+    WAITING,
+    Task,
+    account_topic,
+    key_digits,
+    lane_topic,
+)
 from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
 from burnish.uploads.receive import FETCH_TOPIC
+from burnish.webhooks.announce import announce
+from burnish.webhooks.event import TASK_FAILED, Event
 
 #: An input that expires sooner than this after the submission is kept longer for its task.
 _INPUT_KEPT: Final = timedelta(days=1)
 #: After an account was waited for in vain, no group waits for any.
 _HURRIED_SECONDS: Final = 0.25
 _REMEMBERED: Final = timedelta(hours=24)
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -56,7 +68,7 @@ class Once(msgspec.Struct, frozen=True):
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One task to be admitted, checked as far as it can be without the database. `source` is a blob's id or a URL.
-    `credit_cap`: what its key may spend in all.
+    `credit_cap`: what its key may spend in all. `callback_all`: its start is told too, not only its end.
     """
 
     id: UUID
@@ -77,6 +89,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     max_credits: int | None = None
     credit_cap: int | None = None
     retry_of: UUID | None = None
+    callback_url: str | None = None
+    callback_all: bool | None = None
     once: Once | None = None
 
 
@@ -196,7 +210,8 @@ class Submissions:
             if batch.once:
                 parts.append(store.remember(batch.once))
             await write(tx, parts)
-        self._tell(batch.rows)
+            told = await announce(tx, _events(batch), now)
+        self._tell(batch.rows, told)
         return answers
 
     async def _read(
@@ -242,7 +257,7 @@ class Submissions:
             model=submission.model.name,
             key=key_digits(submission.key_id),
             cost=(cost.credits if cost else 0) if seen else None,
-            lowest=bounds(self._prices.get_rule(submission.model.price))[0],
+            lowest=0 if seen else bounds(self._prices.get_rule(submission.model.price))[0],
             on_limit=submission.on_limit,
             max_credits=submission.max_credits,
             credit_cap=submission.credit_cap,
@@ -284,10 +299,11 @@ class Submissions:
         if short:
             await blobs.keep_until(tx, sorted(short), kept_until)
 
-    def _tell(self, rows: list[store.New]) -> None:
-        topics = {lane_topic(new.task.lane) for new in rows if new.task.ready}
+    def _tell(self, rows: list[store.New], told: set[str]) -> None:
+        topics = told | {lane_topic(new.task.lane) for new in rows if new.task.ready}
         if any(new.fetchable for new in rows):
             topics.add(FETCH_TOPIC)
+        topics |= {account_topic(new.task.account_id) for new in rows if new.task.status == FAILED}
         self._db.news.announce(topics)
 
     async def _look_up(self, submissions: Sequence[Submission]) -> Sequence[Admission | Exception | Later]:
@@ -304,6 +320,29 @@ class Submissions:
         return [
             Admission(found[submission.id]) if submission.id in found else LATER for submission in submissions
         ]
+
+
+def _events(batch: _Batch) -> list[Event]:
+    """Of tasks that were admitted as failed, and of what accounts are told of themselves."""
+    states = batch.accounts.states
+    found = [
+        Event(
+            account_id=new.task.account_id,
+            environment=new.task.environment,
+            name=TASK_FAILED,
+            task_id=new.task.id,
+            callback_url=new.task.callback_url,
+        )
+        for new in batch.rows
+        if new.task.status == FAILED
+        and (new.task.callback_url is not None or states[new.task.account_id].listens)
+    ]
+    environments = {new.task.account_id: new.task.environment for new in batch.rows}
+    return found + [
+        Event(account_id=state.id, environment=environments[state.id], name=name, facts=_ENCODE(facts))
+        for state in states.values()
+        for name, facts in state.told
+    ]
 
 
 def _remember(once: Once, batch: _Batch, task: Task) -> None:
@@ -394,6 +433,8 @@ def _new(
         outputs=None,
         max_credits=submission.max_credits,
         price=cost.price if cost and queued else None,
+        callback_url=submission.callback_url,
+        callback_all=submission.callback_all,
         cost_held=cost.credits if cost and queued else 0,
         cost_charged=0,
         max_attempts=submission.max_attempts,

@@ -69,6 +69,8 @@ class Task(msgspec.Struct, frozen=True):
     outputs: bytes | None
     max_credits: int | None
     price: bytes | None
+    callback_url: str | None
+    callback_all: bool | None  #: its start too, not only its end
     cost_held: int
     cost_charged: int
     max_attempts: int
@@ -79,6 +81,7 @@ class Task(msgspec.Struct, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     expires_at: datetime
+    tag: int | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -103,6 +106,9 @@ class Claimed(msgspec.Struct, frozen=True):
     max_credits: int | None
     cost_held: int
     day_starts_at: datetime | None
+    callback_url: str | None
+    callback_all: bool | None
+    listens: bool  #: whether its account has an endpoint
     object_key: str | None  #: where the source's bytes lie
     filename: str | None
 
@@ -133,7 +139,12 @@ def outputs_of(task: Task) -> list[OutputRecord]:
 
 def price_of(task: Task) -> Price | None:
     """None while its bytes have not been seen, and for what costs nothing."""
-    return msgspec.json.decode(task.price, type=Price) if task.price else None
+    return _read_price(task.price) if task.price else None
+
+
+@lru_cache(maxsize=4096)
+def _read_price(price: bytes) -> Price:
+    return msgspec.json.decode(price, type=Price)
 
 
 @lru_cache(maxsize=4096)
@@ -145,6 +156,16 @@ def key_digits(key_id: UUID | None) -> str:
 def topic(task_id: UUID) -> str:
     """What is announced when a task has moved."""
     return f"t:{task_id}"
+
+
+def progress_topic(task_id: UUID) -> str:
+    """What is announced when a worker has written how far a task is."""
+    return f"p:{task_id}"
+
+
+def account_topic(account_id: UUID) -> str:
+    """What is announced when a task of the account has ended."""
+    return f"a:{account_id}"
 
 
 def lane_topic(lane: int) -> str:

@@ -160,6 +160,28 @@ async def keep_until(tx: Connection, blob_ids: Sequence[UUID], until: datetime) 
     )
 
 
+async def move_expiry(
+    tx: Connection, blob_ids: Sequence[UUID], expires_at: datetime, *, earlier: bool = False
+) -> list[int]:
+    """Stored blobs are kept until then, or longer where they are unless `earlier`; the sizes of those whose bytes are
+    still there.
+    """
+    rows = await tx.fetch(
+        """
+        WITH moved AS (
+            UPDATE blobs SET expires_at = CASE WHEN $3 THEN $2 ELSE greatest(expires_at, $2) END
+            WHERE id = ANY($1) AND object_key IS NOT NULL RETURNING object_key, size_bytes, expires_at
+        )
+        UPDATE objects o SET delete_at = moved.expires_at FROM moved WHERE o.key = moved.object_key
+        RETURNING moved.size_bytes
+        """,
+        sorted(blob_ids),
+        expires_at,
+        earlier,
+    )
+    return [row["size_bytes"] for row in rows]
+
+
 async def forget_blobs(tx: Connection, expired_before: datetime, rows: int) -> int:
     """Remove the tombstones that have stood long enough."""
     status: str = await tx.execute(

@@ -96,7 +96,7 @@ class Endpoint:
             facts["account"] = str(request.account_id)
         if code is not None:
             facts["code"] = code
-        _log.info("request", **facts)
+        log.request(facts)
 
 
 def _failed() -> Unavailable:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from burnish.clock import seconds_until
 from burnish.errors import Invalid
 from burnish.uploads.blob import Blob
+from burnish.web.etag import matches
 from burnish.web.replies import Headers, Reply, Stream
 from burnish.web.request import Request
 
@@ -38,7 +39,7 @@ async def serve(request: Request, file: Blob, read: Read, now: datetime) -> Repl
     assert file.sha256 is not None
     tag = f'"{file.sha256.hex()}"'
     headers = (*_LIFELESS, *_about(file, tag, now))
-    if _matches(request.header(b"if-none-match"), tag):
+    if matches(request.header(b"if-none-match"), tag):
         return Reply(304, b"", headers)
     status, start, end = 200, 0, file.size_bytes
     if span := _span(request, tag, file.size_bytes):
@@ -64,12 +65,6 @@ def disposition(kind: str, filename: str) -> bytes:
     """The header, with the name in ASCII for old readers and in UTF-8 for the others (RFC 6266)."""
     plain = re.sub(r"[^ !#-\[\]-~]|%", "_", filename)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}".encode()
-
-
-def _matches(condition: str | None, tag: str) -> bool:
-    if condition is None:
-        return False
-    return condition.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in condition.split(",")]
 
 
 def _span(request: Request, tag: str, size: int) -> tuple[int, int] | None:

@@ -22,6 +22,8 @@ _JSON: Final = (b"content-type", b"application/json")
 #: Replies hold signed links and the state of this moment; nothing between us and the client keeps them.
 _NOT_KEPT: Final = (b"cache-control", b"no-store")
 _NONE: Final[dict[str, object]] = {}
+#: Without a length, which after a 304 would be that of the body that it saves.
+_BODILESS: Final = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Reply:
 
     async def send(self, request: Request, send: Send) -> None:
         headers = self.headers
-        if self.status != 304:  # its length would be that of the body which it saves
+        if self.status not in _BODILESS:
             headers = (*headers, (b"content-length", b"%d" % len(self.body)))
         headers = _with_the_requests(request, headers)
         body = b"" if request.scope["method"] == "HEAD" else self.body
@@ -46,22 +48,26 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A reply whose body comes in chunks, `size_bytes` in all. A client that takes nothing for `idle_seconds` is cut."""
+    """A reply whose body comes in chunks, `size_bytes` in all. A client that takes nothing for `idle_seconds` is cut.
+
+    Where nobody knows its size (None) it may go on for ever, and ends when the service stops.
+    """
 
     status: int
     first: bytes
     chunks: AsyncIterator[bytes]
-    size_bytes: int
+    size_bytes: int | None
     idle_seconds: float
     headers: Headers
 
     async def send(self, request: Request, send: Send) -> None:
-        length = (b"content-length", b"%d" % self.size_bytes)
+        size = self.size_bytes
+        length = () if size is None else ((b"content-length", b"%d" % size),)
         try:
-            headers = _with_the_requests(request, (*self.headers, length))
+            headers = _with_the_requests(request, (*self.headers, *length))
             await send({"type": "http.response.start", "status": self.status, "headers": headers})
             if request.scope["method"] != "HEAD":
-                await request.while_there(self._pump(send))
+                await request.while_there(self._pump(send), though_draining=size is not None)
         finally:
             if isinstance(self.chunks, AsyncGenerator):
                 await self.chunks.aclose()
@@ -81,6 +87,11 @@ class Stream:
 def json(value: object, *, status: int = 200, headers: Headers = ()) -> Reply:
     """A reply in JSON, with a newline at its end: a terminal's next prompt stands on a line of its own."""
     return Reply(status, _ENCODE(value) + b"\n", (_JSON, _NOT_KEPT, *headers))
+
+
+def unchanged(*, headers: Headers) -> Reply:
+    """The client has it already."""
+    return Reply(304, b"", (_NOT_KEPT, *headers))
 
 
 def text(value: str, media_type: str, *, headers: Headers = ()) -> Reply:

@@ -6,14 +6,17 @@ from uuid import UUID
 from burnish.storage.postgres import Connection
 
 
-async def show(connection: Connection, worker_id: UUID, host: str, pid: int, now: datetime) -> None:
-    """The worker is there, now."""
+async def show(
+    connection: Connection, worker_id: UUID, host: str, pid: int, room: tuple[int, int], now: datetime
+) -> None:
+    """The worker is there, now. `room`: how many light and heavy tasks it runs at once."""
     await connection.execute(
-        "INSERT INTO workers (id, host, pid, seen_at) VALUES ($1, $2, $3, $4) "
+        "INSERT INTO workers (id, host, pid, light, heavy, seen_at) VALUES ($1, $2, $3, $4, $5, $6) "
         "ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
         worker_id,
         host,
         pid,
+        *room,
         now,
     )
 

@@ -16,9 +16,12 @@ from burnish.resources import Resources
 from burnish.tasks import store as tasks
 from burnish.tasks.accounts import lock_accounts
 from burnish.tasks.close import close
-from burnish.tasks.task import FAILED, lane_topic
+from burnish.tasks.task import FAILED, lane_topic, topic
 from burnish.uploads import store as blobs
 from burnish.uploads.receive import FETCH_TOPIC
+from burnish.webhooks import store as webhooks
+from burnish.webhooks.announce import DELIVER_TOPIC, announce
+from burnish.webhooks.event import TASK_EXPIRING, Event
 from burnish.workers import store as workers
 
 _log = log.get("sweep")
@@ -43,6 +46,7 @@ async def _lost_leases(resources: Resources) -> None:
         requeued = await tasks.requeue_lost(tx, others, now)
         for row in requeued:
             topics.add(lane_topic(row["lane"]) if row["status"] != "waiting" else FETCH_TOPIC)
+            topics.add(topic(row["id"]))
             _log.warning("lease_lost", task=str(row["id"]))
         still = await tasks.lock_lost(tx, [(row["id"], row["lease_id"]) for row in worn_out], now)
         message = "The workers that had this task were lost. Nothing was charged; make the task again."
@@ -126,6 +130,36 @@ async def _killed_writes(resources: Resources) -> None:
     await resources.blobs.sweep_leftovers(_WRITE_SECONDS)
 
 
+async def _deliveries(resources: Resources) -> None:
+    """Receivers of lost workers are free again; the log of what ended long ago goes."""
+    db, now = resources.db, resources.clock.now()
+    async with db.transaction() as tx:
+        freed = await webhooks.free_lost_receivers(tx, now)
+        before = now - timedelta(seconds=resources.settings.uploads.tombstone_seconds)
+        await webhooks.forget_deliveries(tx, before, _BATCH)
+    if freed:
+        db.news.announce([DELIVER_TOPIC])
+
+
+async def _expiring(resources: Resources) -> None:
+    """A day before their end, tasks of accounts that listen are told of. A cursor says up to which end that was done; a
+    task that is kept for less than a day is not told of.
+    """
+    db, now = resources.db, resources.clock.now()
+    async with db.transaction() as tx:
+        events = [
+            Event(
+                account_id=row["account_id"],
+                environment=row["environment"],
+                name=TASK_EXPIRING,
+                task_id=row["id"],
+            )
+            for row in await tasks.take_expiring(tx, now, timedelta(days=1), _BATCH)
+        ]
+        topics = await announce(tx, events, now)
+    db.news.announce(topics)
+
+
 async def _tombstones(resources: Resources) -> None:
     """Remove rows whose media has been gone for so long that nobody asks any more."""
     before = resources.clock.now() - timedelta(seconds=resources.settings.uploads.tombstone_seconds)
@@ -144,5 +178,7 @@ STEPS: Final = (
     _expired_objects,
     _killed_writes,
     _old_counts,
+    _deliveries,
+    _expiring,
     _tombstones,
 )

@@ -17,6 +17,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from burnish import log
+from burnish.dialects.native.deliveries import NativeWords
 from burnish.engines.engine import Engines
 from burnish.errors import Failed, Unavailable
 from burnish.ids import new_id
@@ -26,9 +27,13 @@ from burnish.tasks import lease
 from burnish.tasks.arrive import Seen
 from burnish.tasks.finish import Ending
 from burnish.tasks.run import run
-from burnish.tasks.task import HEAVY, LIGHT, Claimed, lane_topic, topic
+from burnish.tasks.task import HEAVY, LIGHT, Claimed, lane_topic, progress_topic, topic
 from burnish.uploads.receive import FETCH_TOPIC
+from burnish.uploads.sign import Links
+from burnish.webhooks.deliver import Deliverer
+from burnish.webhooks.event import NATIVE
 from burnish.workers import store
+from burnish.workers.deliver import Delivering
 from burnish.workers.fetch import fetch
 from burnish.workers.sweep import STEPS
 
@@ -80,6 +85,7 @@ class Worker:
             asyncio.create_task(self._forever(self._upkeep, 0)),
             asyncio.create_task(self._forever(self._show_presence, _PRESENCE_SECONDS)),
             *(asyncio.create_task(self._forever(self._swept(step), workers.sweep_seconds)) for step in STEPS),
+            *(asyncio.create_task(lane) for lane in self._delivering()),
         ]
         stopped = asyncio.create_task(stop.wait())
         _log.info("worker_started", pid=os.getpid(), light=workers.light, heavy=workers.heavy)
@@ -88,6 +94,15 @@ class Worker:
             await asyncio.wait([stopped, *lanes, *upkeep], return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._stop([stopped, *upkeep], lanes)
+
+    def _delivering(self) -> list[Coroutine[Any, Any, None]]:
+        """Receivers that accept apart from those that fail."""
+        resources = self._resources
+        links = Links(resources.secret_keys, self._settings.public_url)
+        words = NativeWords(resources.reads, links, self._settings.public_url)
+        deliverer = Deliverer(resources.outbound, resources.seal, resources.clock, {NATIVE: words})
+        delivering = Delivering(resources, deliverer)
+        return [delivering.run(failing=failing) for failing in (False, True)]
 
     def _lanes(self) -> list[Coroutine[Any, Any, None]]:
         workers, db = self._settings.workers, self._resources.db
@@ -259,6 +274,8 @@ class Worker:
         said = [(h, h.stage, h.progress) for h in held]
         leases = [(h.task.id, h.task.lease_id, stage, progress) for h, stage, progress in said]
         standing = await lease.renew(self._resources.db, leases, self._settings.tasks.lease_seconds)
+        news = {progress_topic(h.task.id) for h, stage, progress in said if h.written != (stage, progress)}
+        self._resources.db.news.announce(news)
         for h, stage, progress in said:
             h.written = (stage, progress)
             if h.task.lease_id not in standing and h.task.lease_id in self._held:
@@ -277,7 +294,8 @@ class Worker:
     async def _show_presence(self) -> None:
         async with self._resources.db.relaxed() as connection:
             now = self._resources.clock.now()
-            await store.show(connection, self._id, socket.gethostname(), os.getpid(), now)
+            room = self._settings.workers.light, self._settings.workers.heavy
+            await store.show(connection, self._id, socket.gethostname(), os.getpid(), room, now)
 
     # --- stopping -------------------------------------------------------------------------------------------------
 

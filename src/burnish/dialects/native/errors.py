@@ -41,9 +41,12 @@ CODES: Final[dict[str, Code]] = {
     "conflict": Code(409, "This cannot be done any more.", "Read the present state first."),
     "account_exists": Code(409, "There is an account of that name already.", "Choose another name, or use that one."),
     "task_not_retryable": Code(409, "The task has neither failed nor been cancelled.", "Submit a new task."),
+    "task_not_ended": Code(409, "The task has not ended.", "Wait for its end, or cancel it first."),
     "idempotency_in_progress": Code(
         409, "A request with this idempotency key is still being decided.", "Send it again after `Retry-After`."
     ),
+    "too_many_endpoints": Code(409, "The account has as many webhook endpoints as it may.", "Delete one first."),
+    "endpoint_disabled": Code(409, "The webhook endpoint is disabled.", "Enable it first: PATCH `disabled` to false."),
     "upload_arrived": Code(409, "The upload has its bytes already.", "Make a new upload for other bytes."),
     "expired": Code(410, "It was here, and its time is over.", "Submit the task again."),
     "file_expired": Code(410, "The file was here, and its time is over.", "Make it, or upload it, again."),

@@ -39,6 +39,8 @@ TASK: Final = wire.TaskReply(
     status_reason=None,
     status_message=None,
     retryable=False,
+    queue_position=3,
+    eta_seconds=12,
     cost=wire.Cost(held=10, charged=0, unit="image", quantity=1, price_version=1),
     outputs=[],
     metadata={"order": "1042"},
@@ -51,12 +53,15 @@ TASK: Final = wire.TaskReply(
         self=f"{_URL}/v1/tasks/{_TASK}",
         cancel=f"{_URL}/v1/tasks/{_TASK}/cancel",
         retry=f"{_URL}/v1/tasks/{_TASK}/retry",
+        events=f"{_URL}/v1/tasks/{_TASK}/events",
     ),
 )
 _ENDED_AT: Final = _AT + timedelta(seconds=4)
 ENDED_TASK: Final = msgspec.structs.replace(
     TASK,
     status="succeeded",
+    queue_position=None,
+    eta_seconds=None,
     cost=wire.Cost(held=10, charged=10, unit="image", quantity=1, price_version=1),
     progress=1.0,
     outputs=[
@@ -77,6 +82,8 @@ ENDED_TASK: Final = msgspec.structs.replace(
 CANCELLED_TASK: Final = msgspec.structs.replace(
     TASK,
     status="cancelled",
+    queue_position=None,
+    eta_seconds=None,
     status_reason="cancelled_by_user",
     ended_at=_ENDED_AT,
     expires_at=_ENDED_AT + _WEEK,

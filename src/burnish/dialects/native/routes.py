@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
-from uuid import UUID
 
 from burnish.dialects.native import examples, wire
+from burnish.dialects.native.named import id_of, task_of
 from burnish.engines import catalogue
 from burnish.errors import Invalid, NotFound, Unavailable
 from burnish.ids import from_wire
@@ -17,6 +17,8 @@ from burnish.limits.names import spend_name
 from burnish.storage.postgres import Connection
 from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
+from burnish.tasks.follow import version
+from burnish.tasks.outlook import Outlook
 from burnish.tasks.retry import submission_again
 from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, QUEUED, Task
@@ -25,16 +27,15 @@ from burnish.uploads.find import get_linked, get_upload
 from burnish.uploads.promise import promise
 from burnish.uploads.receive import receive
 from burnish.uploads.sign import PATH
-from burnish.web import bodies, files
+from burnish.web import bodies, etag, files
 from burnish.web.caller import caller, plan_of
 from burnish.web.operation import Operation
-from burnish.web.replies import Headers, Reply, Stream, json
+from burnish.web.replies import Headers, Reply, Stream, json, unchanged
 from burnish.web.request import Request
+from burnish.webhooks.open import callbacks_of
 
 #: A quoted value of a preference; what it holds counts only where it is a number.
 _QUOTED: Final = re.compile(r'"(\d*)[^"]*"', re.ASCII)
-#: When to look again at a task that has not ended, in seconds.
-_AGAIN: Final = (b"retry-after", b"1")
 
 
 # --- tasks --------------------------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ async def create(request: Request) -> Reply:
 
 async def retry(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
-    task = await _task(request, key.account_id, key.environment)
+    task = await task_of(request, key)
     return await _admitted(
         request, key, submission_again(task, key, request.id, wire.once(request, key, b""))
     )
@@ -56,6 +57,9 @@ async def retry(request: Request) -> Reply:
 
 async def _admitted(request: Request, key: Key, submission: Submission) -> Reply:
     """The task that was admitted for this request, or for the first with its idempotency key."""
+    if submission.callback_url is not None:  # what its deliveries are signed with must be there
+        resources = request.resources
+        await callbacks_of(resources.db, resources.seal, key.account_id, key.environment, request.now)
     admission = await request.resources.submissions.submit(submission)
     task = admission.task
     if admission.standings:
@@ -69,20 +73,22 @@ async def _admitted(request: Request, key: Key, submission: Submission) -> Reply
         headers.append((b"preference-applied", b"wait=%d" % seconds))
         with suppress(Unavailable):  # it is admitted, whether or not it can be read just now
             task = await _ended(request, task, seconds)
-    reply = wire.task_reply(task, request.site.links, request.site.public_url)
-    headers.append((b"location", reply.urls.self.encode()))
-    if task.status in FINAL:
-        return json(reply, headers=headers)
-    return json(reply, status=202, headers=[*headers, _AGAIN])
+    # Where it is in the queue is not asked: that is for those who read or wait.
+    outlook = await request.resources.outlooks.outlook(task, request.now) if seconds else wire.NOT_ASKED
+    reply = wire.task_reply(task, request.site.links, request.site.public_url, outlook)
+    headers += [(b"location", reply.urls.self.encode()), *_again(request, task, outlook)]
+    return json(reply, status=200 if task.status in FINAL else 202, headers=headers)
 
 
 async def get(request: Request) -> Reply:
     key = await caller(request, "tasks:read")
     wait = bodies.query(request, wire.TaskQuery).wait if request.scope["query_string"] else 0
-    task = await _task(request, key.account_id, key.environment)
+    task = await task_of(request, key)
     if wait and task.status not in FINAL:
         task = await _ended(request, task, wait)
-    return _task_reply(request, task)
+    if (known := request.header(b"if-none-match")) is not None and etag.matches(known, _tag(task)):
+        return unchanged(headers=((b"etag", _tag(task).encode()), *_again(request, task)))
+    return await _task_reply(request, task)
 
 
 async def list_(request: Request) -> Reply:
@@ -115,14 +121,9 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 
 async def cancel_(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
-    task = await _task(request, key.account_id, key.environment)
+    task = await task_of(request, key)
     await cancel(request.resources.db, task, request.resources.plans)
-    return _task_reply(request, await _task(request, key.account_id, key.environment))
-
-
-async def _task(request: Request, account_id: UUID, environment: str) -> Task:
-    task_id = _id(request, "task")
-    return await request.resources.reads.get_task(account_id, environment, task_id, request.now)
+    return await _task_reply(request, await task_of(request, key))
 
 
 async def _ended(request: Request, task: Task, seconds: int) -> Task:
@@ -134,9 +135,10 @@ async def _ended(request: Request, task: Task, seconds: int) -> Task:
 
 def _preferred_wait(request: Request) -> int:
     """Seconds of `Prefer: wait=n` (RFC 7240), at most what this service waits; 0 where it is not asked to."""
-    given = b",".join(value for name, value in request.scope["headers"] if name == b"prefer").decode(
-        "latin-1"
-    )
+    values = [value for name, value in request.scope["headers"] if name == b"prefer"]
+    if not values:
+        return 0
+    given = b",".join(values).decode("latin-1")
     for preference in _QUOTED.sub(r"\1", given).split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         if name.strip().lower() == "wait":
@@ -146,11 +148,24 @@ def _preferred_wait(request: Request) -> int:
     return 0
 
 
-def _task_reply(request: Request, task: Task) -> Reply:
-    return json(
-        wire.task_reply(task, request.site.links, request.site.public_url),
-        headers=() if task.status in FINAL else (_AGAIN,),
-    )
+async def _task_reply(request: Request, task: Task) -> Reply:
+    """The task as it stands, with its tag and when to look again."""
+    outlook = await request.resources.outlooks.outlook(task, request.now)
+    headers = ((b"etag", _tag(task).encode()), *_again(request, task, outlook))
+    return json(wire.task_reply(task, request.site.links, request.site.public_url, outlook), headers=headers)
+
+
+def _tag(task: Task) -> str:
+    """Weak, for the outlook may change where the task has not."""
+    return f'W/"{version(task)}"'
+
+
+def _again(request: Request, task: Task, outlook: Outlook = wire.NOT_ASKED) -> Headers:
+    """When to look again at one that has not ended."""
+    if task.status in FINAL:
+        return ()
+    seconds = request.resources.outlooks.again_seconds(task, outlook.eta_seconds)
+    return ((b"retry-after", b"%d" % seconds),)
 
 
 def _page(request: Request, found: list[Task], limit: int) -> Reply:
@@ -198,7 +213,7 @@ def _same_name(request: Request, key: Key) -> Callable[[Connection, str], Awaita
 
 async def get_upload_(request: Request) -> Reply:
     key = await caller(request, "uploads:write")
-    upload_id = _id(request, "upload")
+    upload_id = id_of(request, "upload")
     resources = request.resources
     upload = await get_upload(
         resources.db, resources.settings.uploads, key.account_id, key.environment, upload_id, request.now
@@ -255,14 +270,6 @@ async def get_model(request: Request) -> Reply:
     return json(wire.model_reply(model, request.resources.prices))
 
 
-def _id(request: Request, prefix: str) -> UUID:
-    """The id in the path. Raises NotFound for what cannot be one."""
-    text = request.path_value("id")
-    if (found := from_wire(prefix, text)) is None:
-        raise NotFound(f"There is no {prefix} {text[:60]!r}.")
-    return found
-
-
 # --- the table ----------------------------------------------------------------------------------------------------
 
 #: How an admission may be refused, whatever is asked for.
@@ -317,8 +324,12 @@ OPERATIONS: Final = (
         description="With `wait` the reply comes when the task has ended, or after so many seconds: no polling.",
         access="tasks:read",
         query=wire.TaskQuery,
-        answers={200: wire.TaskReply},
-        headers={"Retry-After": "While it has not ended: when to look again, in seconds."},
+        answers={200: wire.TaskReply, 304: None},
+        meanings={200: "As it stands.", 304: "`If-None-Match` names how it stands."},
+        headers={
+            "Retry-After": "While it has not ended: when to look again, in seconds, by how long its model took of late.",
+            "ETag": "How it stands, for If-None-Match: another after every change.",
+        },
         refuses=("not_found", "expired", "invalid", "unknown_field"),
         answer_example=examples.ENDED_TASK,
     ),

@@ -2,6 +2,14 @@
 
 from typing import Final
 
-from burnish.dialects.native import admin, limits, money, routes
+from burnish.dialects.native import admin, events, limits, money, retention, routes, webhooks
 
-OPERATIONS: Final = (*routes.OPERATIONS, *limits.OPERATIONS, *money.OPERATIONS, *admin.OPERATIONS)
+OPERATIONS: Final = (
+    *routes.OPERATIONS,
+    *events.OPERATIONS,
+    *retention.OPERATIONS,
+    *limits.OPERATIONS,
+    *money.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *admin.OPERATIONS,
+)

@@ -21,6 +21,7 @@ from burnish.ids import new_id, to_wire
 from burnish.keys.key import Key
 from burnish.settings import Uploads
 from burnish.tasks import magic
+from burnish.tasks.outlook import Outlook
 from burnish.tasks.submit import Once, Submission, parameters_of, source_of
 from burnish.tasks.task import OutputRecord, Task, outputs_of, price_of
 from burnish.uploads.blob import OUTPUT, UPLOAD, Blob, kept_seconds
@@ -28,6 +29,7 @@ from burnish.uploads.sign import Links
 from burnish.uploads.source import read_source
 from burnish.web.caller import plan_of
 from burnish.web.request import Request
+from burnish.webhooks.open import check_url
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ Moment = Annotated[datetime, Meta(tz=True)]
 _ENCODE: Final = msgspec.json.Encoder().encode
 _METADATA_BYTES: Final = 8192
 _KEY_BYTES: Final = 255
+#: Of a reply that tells no outlook.
+NOT_ASKED: Final = Outlook()
 #: Python's `$` lets a newline follow, JSON Schema's does not; this one means the end in both.
 _END: Final = r"$(?!\n)"
 
@@ -57,6 +61,15 @@ PARAMETERS: Final = tuple(model.parameters for model in models())
 
 
 # --- what a request may say ---------------------------------------------------------------------------------------
+
+
+class Callback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a task tells of itself."""
+
+    url: Annotated[
+        str, says("A public http(s) address; deliveries are signed.", min_length=1, max_length=8192)
+    ]
+    when: Annotated[Literal["final", "all"], says("Its end only, or its start too.")] = "final"
 
 
 class TaskRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +114,7 @@ class TaskRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_credits: (
         Annotated[int, says("Refuse it where it would cost more.", ge=0, le=2_147_483_647)] | None
     ) = None
+    callback: Annotated[Callback, says("Told of the task's end, signed as webhooks are.")] | None = None
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -193,6 +207,7 @@ class TaskUrls(Struct, frozen=True, kw_only=True):
     self: str
     cancel: str
     retry: str
+    events: str
 
 
 class TaskReply(Struct, frozen=True, kw_only=True):
@@ -211,6 +226,20 @@ class TaskReply(Struct, frozen=True, kw_only=True):
     status_reason: Annotated[str, says("Why it failed or was cancelled: one of a closed list.")] | None
     status_message: Annotated[str, says("The same in a sentence.")] | None
     retryable: Annotated[bool, says("Of a failed task: whether the same request may succeed later.")]
+    queue_position: (
+        Annotated[
+            int,
+            says(
+                "Of a queued task with a slot: how many are before it, 1000 at most; 0: it is next. Told where one task "
+                "is read; null elsewhere."
+            ),
+        ]
+        | None
+    )
+    eta_seconds: (
+        Annotated[int, says("How long it may still take, by how long others took. Told as the position is.")]
+        | None
+    )
     cost: Cost
     outputs: list[OutputReply]
     metadata: Annotated[dict[str, Scalar], says("As it was given.")] | None
@@ -336,6 +365,8 @@ def submission(request: Request, key: Key, asked: TaskRequest, body: bytes) -> S
     settings = request.resources.settings
     input_ = bytes(asked.input)
     model, parameters = parameters_of(asked.model, input_, hidden=settings.testing)
+    if asked.callback is not None:
+        check_url(request.resources.outbound, asked.callback.url, "callback.url")
     longest = settings.tasks.deadline_seconds
     kept = plan_of(request, key).retention_seconds or settings.uploads.retention_seconds
     admissible = Submission(
@@ -359,6 +390,8 @@ def submission(request: Request, key: Key, asked: TaskRequest, body: bytes) -> S
         on_limit=asked.on_limit,
         max_credits=asked.max_credits,
         credit_cap=key.credit_cap,
+        callback_url=asked.callback.url if asked.callback else None,
+        callback_all=asked.callback.when == "all" if asked.callback else None,
         once=once(request, key, body),
     )
     if (refusal := magic.refusal(source_of(parameters))) is not None:
@@ -417,7 +450,7 @@ def _within(name: str, seconds: int | None, longest: int) -> int | None:
 # --- and back -----------------------------------------------------------------------------------------------------
 
 
-def task_reply(task: Task, links: Links, public_url: str) -> TaskReply:
+def task_reply(task: Task, links: Links, public_url: str, outlook: Outlook = NOT_ASKED) -> TaskReply:
     id_ = to_wire("task", task.id)
     url = f"{public_url}/v1/tasks/{id_}"
     return TaskReply(
@@ -429,6 +462,8 @@ def task_reply(task: Task, links: Links, public_url: str) -> TaskReply:
         status_reason=task.status_reason,
         status_message=task.status_message,
         retryable=STATUS_REASONS.get(task.status_reason or "", False),
+        queue_position=outlook.queue_position,
+        eta_seconds=outlook.eta_seconds,
         cost=_cost(task),
         outputs=[_output_reply(record, task, links) for record in outputs_of(task)],
         metadata=cast("Any", msgspec.Raw(task.metadata)) if task.metadata is not None else None,
@@ -437,7 +472,9 @@ def task_reply(task: Task, links: Links, public_url: str) -> TaskReply:
         started_at=task.started_at,
         ended_at=task.ended_at,
         expires_at=task.expires_at,
-        urls=TaskUrls(self=url, cancel=f"{url}/cancel", retry=f"{url}/retry"),
+        urls=TaskUrls(
+            self=url, cancel=f"{url}/cancel", retry=f"{url}/retry", events=f"{url}/events"
+        ),
     )
 
 

@@ -1,0 +1,120 @@
+"""Events as they happen: of one task until its end, of an account for as long as somebody listens; and what happened."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+
+from burnish.dialects.native import events_examples as examples
+from burnish.dialects.native import events_wire as words
+from burnish.dialects.native import wire
+from burnish.dialects.native.named import task_of
+from burnish.tasks.follow import version
+from burnish.tasks.task import FINAL, Task
+from burnish.tasks.timeline import timeline
+from burnish.web import sse
+from burnish.web.caller import caller
+from burnish.web.operation import Operation
+from burnish.web.replies import Reply, Stream, json
+from burnish.web.request import Request
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+#: The one kind of event there is: a task as it stands.
+_TASK: Final = "task"
+_Tasks = AsyncGenerator[Task | None, None]
+_Events = AsyncGenerator[sse.Event | None, None]
+
+
+async def of_task(request: Request) -> Reply | Stream:
+    key = await caller(request, "tasks:read")
+    task = await task_of(request, key)
+    known = request.header(b"last-event-id")
+    if task.status in FINAL and known == version(task):
+        return Reply(204, b"", ())  # what tells a browser that there is nothing to come back for
+    return sse.stream(request, _as_it_changes(request, request.resources.follower.task(task.id, known)))
+
+
+async def of_account(request: Request) -> Stream:
+    key = await caller(request, "tasks:read")
+    last = request.header(b"last-event-id")
+    since = words.marked(last) if last else request.now
+    endings = request.resources.follower.account(key.account_id, key.environment, since, resumed=bool(last))
+    return sse.stream(request, _as_they_end(request, endings), words.mark(since))
+
+
+async def _as_it_changes(request: Request, tasks: _Tasks) -> _Events:
+    async with aclosing(tasks):
+        async for task in tasks:
+            if task is None:
+                yield None
+                continue
+            outlook = await request.resources.outlooks.outlook(task, request.now)
+            reply = wire.task_reply(task, request.site.links, request.site.public_url, outlook)
+            yield sse.Event(version(task), _TASK, _ENCODE(reply))
+
+
+async def _as_they_end(request: Request, tasks: _Tasks) -> _Events:
+    async with aclosing(tasks):
+        async for task in tasks:
+            if task is None or task.ended_at is None:
+                yield None
+                continue
+            reply = wire.task_reply(task, request.site.links, request.site.public_url)
+            yield sse.Event(words.mark(task.ended_at, reply.id), _TASK, _ENCODE(reply))
+
+
+async def timeline_(request: Request) -> Reply:
+    task = await task_of(request, await caller(request, "tasks:read"))
+    return json(words.timeline_reply(task, await timeline(request.resources.db, task)))
+
+
+_STREAM: Final = {
+    "X-Accel-Buffering": "`no`: proxies pass events on as they come.",
+}
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/v1/tasks/{id}/events",
+        handle=of_task,
+        id="followTask",
+        tag="Tasks",
+        summary="Follow a task, event by event",
+        description="Server-sent events named `task`, each with the task as it stands: at once, and whenever it has "
+        "changed, progress at most twice a second. After its end the stream closes. A comment comes every 15 seconds. With "
+        "`Last-Event-ID` what is known is not told again; 204 where that is all.",
+        access="tasks:read",
+        answers={200: "text/event-stream", 204: None},
+        meanings={200: "What happens.", 204: "It has ended, and `Last-Event-ID` says that this is known."},
+        headers=_STREAM,
+        refuses=("not_found", "expired"),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tasks/{id}/timeline",
+        handle=timeline_,
+        id="getTimeline",
+        tag="Tasks",
+        summary="Read what happened to a task",
+        access="tasks:read",
+        answers={200: words.TimelineReply},
+        refuses=("not_found", "expired"),
+        answer_example=examples.TIMELINE,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/events",
+        handle=of_account,
+        id="followAccount",
+        tag="Tasks",
+        summary="Follow every task of the account to its end",
+        description="Server-sent events named `task`, one for each task of the key's account and environment that ends, from "
+        "now on; or, with `Last-Event-ID`, from that event on. None is left out. Those of the half minute before that "
+        "event come again; the same task has the same id. A comment comes every 15 seconds.",
+        access="tasks:read",
+        answers={200: "text/event-stream"},
+        headers=_STREAM,
+        refuses=("invalid",),
+    ),
+)

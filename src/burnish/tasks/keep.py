@@ -1,0 +1,71 @@
+"""An ended task and what it made are kept for longer, or deleted at once.
+
+Called by the dialects' routes. Blobs are moved before the task, as everywhere; what a sweep has begun to delete is not
+kept any more.
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from burnish.errors import Conflict, Expired
+from burnish.storage.postgres import Database, answering
+from burnish.tasks import store
+from burnish.tasks.task import FINAL, Task, outputs_of
+from burnish.uploads import store as blobs
+
+
+class Receipt(NamedTuple):
+    """What was deleted: `size_bytes` of outputs, and of the input where the task had fetched it itself."""
+
+    deleted_at: datetime
+    outputs: int
+    size_bytes: int
+
+
+async def keep(db: Database, task: Task, retention_seconds: int, longest_seconds: int, now: datetime) -> None:
+    """Keep it for so long from now, if that is longer than it is kept anyway; at most until twice `longest_seconds`, what
+    its plan allows, after its end.
+
+    Raises:
+        Conflict: `task_not_ended`.
+        Expired: its time is over.
+        Unavailable: the database did not answer; the same again is safe.
+    """
+    _must_have_ended(task)
+    assert task.ended_at is not None
+    last = task.ended_at + timedelta(seconds=2 * longest_seconds)
+    until = min(now + timedelta(seconds=retention_seconds), last)
+    if until <= task.expires_at:
+        return
+    made = [record.id for record in outputs_of(task)]
+    with answering():
+        async with db.transaction() as tx:
+            there = await blobs.move_expiry(tx, made, until)
+            if len(there) < len(made) or not await store.move_expiry(tx, task.id, until, now):
+                raise Expired("The time of this task and its media is over.")
+
+
+async def delete(db: Database, task: Task, now: datetime) -> Receipt:
+    """Its time is over now: it answers as expired, and its bytes are next to be swept.
+
+    Raises:
+        Conflict: `task_not_ended`.
+        Expired: it was over already.
+        Unavailable: the database did not answer; the same again is safe.
+    """
+    _must_have_ended(task)
+    made = [record.id for record in outputs_of(task)]
+    fetched = [task.source_id] if task.source_url is not None and task.source_id is not None else []
+    with answering():
+        async with db.transaction() as tx:
+            sizes = await blobs.move_expiry(tx, [*made, *fetched], now, earlier=True)
+            if not await store.move_expiry(tx, task.id, now, now):
+                raise Expired("The time of this task and its media is over.")
+    return Receipt(now, len(made), sum(sizes))
+
+
+def _must_have_ended(task: Task) -> None:
+    if task.status not in FINAL:
+        raise Conflict(
+            f"This task is {task.status}; wait for its end, or cancel it first.", code="task_not_ended"
+        )

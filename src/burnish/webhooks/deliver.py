@@ -1,0 +1,177 @@
+"""Deliver: render once, sign, send, and write down what came of it. Called by the worker's delivering lane.
+
+A receiver is held by one worker at a time. Its deliveries go out beside each other while it accepts them, and stop at the
+first that it does not: then it is left alone for longer and longer, one try at a time, until it accepts again.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from burnish import log
+from burnish.clock import Clock
+from burnish.errors import Failed
+from burnish.ids import to_wire
+from burnish.outbound import Outbound
+from burnish.storage.seal import Seal, Unreadable
+from burnish.webhooks.endpoint import purpose
+from burnish.webhooks.event import Delivery
+from burnish.webhooks.ladder import GIVE_UP, Answer, next_try, shut_for
+from burnish.webhooks.sign import signed_headers
+
+_log = log.get("deliver")
+_TIMEOUT_SECONDS: Final = 15.0
+_REPLY_BYTES: Final = 2_048
+_REPLY_LETTERS: Final = 500
+_AT_ONCE: Final = 32
+PREFIX: Final = "msg"
+
+#: Gives the body of a delivery in a dialect's words; None where there is nothing left to tell of.
+Render = Callable[[Delivery], Awaitable[bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """One that this worker holds, with what is due."""
+
+    id: str
+    lease_id: UUID
+    endpoint_id: UUID | None
+    account_id: UUID | None
+    environment: str
+    failures: int
+    failing_since: datetime | None
+    due: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a receiver's turn. `tries`: rows for `store.write_tries`; `disable`: why its endpoint is shut."""
+
+    receiver: Receiver
+    tries: Sequence[tuple[Any, ...]]
+    failures: int
+    failing_since: datetime | None
+    shut_until: datetime | None
+    disable: str | None = None
+
+
+class Deliverer:
+    """Sends for one process."""
+
+    def __init__(self, outbound: Outbound, seal: Seal, clock: Clock, renders: Mapping[str, Render]) -> None:
+        self._outbound = outbound
+        self._seal = seal
+        self._clock = clock
+        self._renders = renders
+
+    async def serve(self, receiver: Receiver) -> Outcome:
+        """One turn of a receiver. Raises nothing of its own: whatever a receiver does is an answer."""
+        tries: list[tuple[Any, ...]] = []
+        answers: list[Answer] = []
+        waiting = iter(receiver.due)
+        stop = False
+
+        async def lane() -> None:
+            nonlocal stop
+            for delivery in waiting:
+                if stop:
+                    return
+                row, answer = await self._try(delivery)
+                tries.append(row)
+                answers.append(answer)
+                stop = stop or not answer.accepted
+
+        await asyncio.gather(*(lane() for _ in range(min(_AT_ONCE, len(receiver.due)))))
+        return self._outcome(receiver, tries, answers)
+
+    def _outcome(
+        self, receiver: Receiver, tries: Sequence[tuple[Any, ...]], answers: Sequence[Answer]
+    ) -> Outcome:
+        now = self._clock.now()
+        failed = [answer for answer in answers if not answer.accepted]
+        if not failed:
+            keep = receiver.failures if not answers else 0
+            return Outcome(receiver, tries, keep, receiver.failing_since if keep else None, None)
+        failures = receiver.failures + 1 if len(failed) == len(answers) else 1
+        since = receiver.failing_since if failures > 1 and receiver.failing_since else now
+        why = None
+        if any(answer.gone for answer in failed):
+            why = "It answered 410 Gone."
+        elif now - since >= GIVE_UP:
+            why = f"It has accepted nothing since {since:%Y-%m-%d %H:%M} UTC."
+        chance = random.random()
+        return Outcome(receiver, tries, failures, since, now + shut_for(failures, chance), why)
+
+    async def _try(self, delivery: Delivery) -> tuple[tuple[Any, ...], Answer]:
+        """The row of one try, and what was answered."""
+        started = time.monotonic()
+        tries = delivery.tries + 1
+        body = delivery.body if delivery.body is not None else await self._renders[delivery.dialect](delivery)
+        answer, reply = await self._send(replace(delivery, body=body))
+        now = self._clock.now()
+        again = next_try(answer, tries, now, random.random()) if body is not None else None
+        state = "accepted" if answer.accepted else "due" if again else "dead"
+        milliseconds = int((time.monotonic() - started) * 1000)
+        _log.info(
+            "delivery_tried",
+            delivery=str(delivery.id),
+            delivered_event=delivery.event,
+            receiver=delivery.receiver,
+            state=state,
+            tries=tries,
+            status=answer.status,
+            error=answer.error,
+            ms=milliseconds,
+        )
+        return (
+            delivery.id,
+            body,
+            tries,
+            state,
+            again,
+            milliseconds,
+            answer.status,
+            answer.error,
+            reply,
+        ), answer
+
+    async def _send(self, delivery: Delivery) -> tuple[Answer, str | None]:
+        if delivery.body is None:
+            return Answer(None, "There is nothing left to tell: the task is gone."), None
+        try:
+            keys = self._keys(delivery)
+            headers = signed_headers(to_wire(PREFIX, delivery.id), self._clock.now(), delivery.body, keys) | {
+                "Content-Type": "application/json"
+            }
+            reply = await self._outbound.send(
+                delivery.url,
+                method="POST",
+                headers=headers,
+                body=delivery.body,
+                timeout_seconds=_TIMEOUT_SECONDS,
+                max_reply_bytes=_REPLY_BYTES,
+            )
+        except Failed as failed:
+            return Answer(None, f"{failed.reason}: {failed.message}"), None
+        except Unreadable:
+            return Answer(None, "Its secret cannot be read: was `secret_keys` changed? Rotate it."), None
+        text = log.redact_text(reply.body.decode("utf-8", "replace")).replace(
+            "\0", "\N{REPLACEMENT CHARACTER}"
+        )
+        error = None if reply.status < 300 else f"It answered {reply.status}."
+        return Answer(reply.status, error, reply.headers.get("retry-after")), text[:_REPLY_LETTERS]
+
+    def _keys(self, delivery: Delivery) -> list[bytes]:
+        """The secrets that sign: the present one, and the one before while it is replaced."""
+        bound = purpose(delivery.signer_id)
+        keys = [self._seal.open(delivery.secret, bound)]
+        until = delivery.former_until
+        if delivery.former_secret is not None and until is not None and until > self._clock.now():
+            keys.append(self._seal.open(delivery.former_secret, bound))
+        return keys
