@@ -62,6 +62,10 @@ class PlayedService:
     )
     #: When to look again at a task that has not ended.
     pending: dict[str, str] = field(default_factory=lambda: {"Retry-After": "3"})
+    #: Said of the limits beside every reply.
+    limits: dict[str, str] = field(default_factory=dict)
+    lane: str = "light"
+    price: int = 10
     holds: bool = True  #: whether a reading request with `wait` is held
     picture: bytes = PICTURE
     picture_type: str = "image/png"
@@ -217,6 +221,12 @@ class Handler(BaseHTTPRequestHandler):
             "GET /v1/tasks": self._list,
             "GET /v1/tasks/{id}": self._read,
             "POST /v1/tasks/{id}/cancel": self._cancel,
+            "POST /v1/tasks/{id}/retry": self._retry,
+            "POST /v1/quotes": self._quote,
+            "GET /v1/limits": self._limits,
+            "GET /v1/credits": self._credits,
+            "GET /v1/credits/entries": self._entries,
+            "GET /v1/usage": self._usage,
             "GET /v1/models": self._models,
             "GET /media/{id}": self._media,
         }
@@ -267,6 +277,68 @@ class Handler(BaseHTTPRequestHandler):
         self.service.tasks[name]["end"] = "cancelled"
         self.answer(200, self._told(name))
 
+    def _retry(self, asked: Asked) -> None:
+        name = asked.path.split("/")[-2]
+        again = f"task_{len(self.service.tasks) + 1}"
+        self.service.tasks[again] = {**self.service.tasks[name], "read": 0, "end": None, "retry_of": name}
+        self.answer(202, self._told(again), self.service.pending)
+
+    def _quote(self, asked: Asked) -> None:
+        body = json.loads(asked.body)
+        known = "width" in body
+        self.answer(
+            200,
+            {
+                "model": body["model"],
+                "credits": {"min": self.service.price, "max": self.service.price * (1 if known else 4)},
+                "unit": "image",
+                "quantity": 1 if known else None,
+                "price_version": 1,
+                "breakdown": [{"what": "below 8 megapixels", "quantity": 1, "each": 10, "credits": 10}],
+                "outcome": "accepted",
+                "reason": None,
+                "message": None,
+                "limits": [{"name": "day", "limit": 500, "remaining": 499, "reset": 100}],
+            },
+        )
+
+    def _limits(self, asked: Asked) -> None:
+        rate = {
+            "name": "create-rate",
+            "kind": "rate",
+            "scope": "key",
+            "limit": 60,
+            "used": 3,
+            "remaining": 17,
+        }
+        self.answer(200, {"plan": "trial", "data": [{**rate, "seconds": 60, "burst": 20}]})
+
+    def _credits(self, asked: Asked) -> None:
+        five = {"granted": 100, "available": 60, "held": 10, "charged": 30, "expired": 0}
+        self.answer(200, {"metered": True, **five, "grants": []})
+
+    def _entries(self, asked: Asked) -> None:
+        five = {"granted": 0, "available": -10, "held": 10, "charged": 0, "expired": 0}
+        names = [f"entry_{number}" for number in (3, 2, 1)]
+        names = [name for name in names if name < asked.query.get("after", "z")]
+        data = [
+            {"id": name, "kind": "hold", **five, "subject": "task_1", "at": "2026-01-02T03:04:05Z"}
+            for name in names[:2]
+        ]
+        more = len(names) > 2
+        self.answer(200, {"data": data, "has_more": more, "next": names[1] if more else None})
+
+    def _usage(self, asked: Asked) -> None:
+        line = {
+            "day": "2026-01-02",
+            "model": "upscale",
+            "succeeded": 3,
+            "failed": 1,
+            "cancelled": 0,
+            "credits": 30,
+        }
+        self.answer(200, {"from": "2026-01-01", "to": "2026-01-02", "data": [line]})
+
     def _list(self, asked: Asked) -> None:
         names = sorted(self.service.tasks, reverse=True)
         names = [name for name in names if name < asked.query.get("after", "z")]
@@ -283,7 +355,13 @@ class Handler(BaseHTTPRequestHandler):
     def _models(self, asked: Asked) -> None:
         tiers = [{"below": 8, "credits": 10}, {"credits": 20}]
         price = {"rule": "photo-standard", "version": 1, "unit": "image", "tiers": tiers}
-        model = {"name": "upscale", "input_schema": {"type": "object"}, "price": price, "limits": {}}
+        model = {
+            "name": "upscale",
+            "lane": self.service.lane,
+            "input_schema": {"type": "object"},
+            "price": price,
+            "limits": {},
+        }
         self.answer(200, {"data": [model]})
 
     def _told(self, name: str) -> dict[str, Any]:
@@ -294,11 +372,21 @@ class Handler(BaseHTTPRequestHandler):
             "model": task["model"],
             "created_at": "2026-01-02T03:04:05Z",
             "progress": 0,
+            "retry_of": task.get("retry_of"),
+            "cost": {
+                "held": self.service.price,
+                "charged": 0,
+                "unit": "image",
+                "quantity": 1,
+                "price_version": 1,
+            },
+            "metadata": task.get("metadata"),
             **state,
         }
         if task["end"]:
             told["status"] = task["end"]
         if told["status"] == "succeeded":
+            told["cost"] = {**told["cost"], "charged": self.service.price}
             told["outputs"] = [
                 {
                     "url": f"{self.service.url}/media/output_{name.rpartition('_')[2]}?signature=s",
@@ -337,7 +425,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.silent:
             return
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        for name, value in {"Content-Length": str(len(body)), **self.service.limits, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[: self.cut_after])

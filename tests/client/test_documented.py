@@ -10,24 +10,35 @@ from burnish import client as burnish
 from burnish.client import _errors
 from client.played import KEY, PICTURE, PlayedService
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "client.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "reference" / "client.md").read_text()
 
 
-def test_the_examples_run(service: PlayedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("page", "examples", "tasks"), [("reference/client.md", 5, 4), ("howto/python-client.md", 5, 4)]
+)
+def test_the_examples_run(
+    page: str,
+    examples: int,
+    tasks: int,
+    service: PlayedService,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Every Python block, one after the other, in a folder with a photo and with the service in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BURNISH_URL", service.url)
     monkeypatch.setenv("BURNISH_API_KEY", KEY)
     Path("photo.jpg").write_bytes(b"\xff\xd8\xff")
     names: dict[str, object] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
 
     for block in blocks:
-        exec(compile(block, "docs/reference/client.md", "exec"), names)
+        exec(compile(block, page, "exec"), names)
 
-    assert len(blocks) == 4
+    assert len(blocks) == examples
     assert Path("photo-2x.png").read_bytes() == PICTURE
-    assert len(service.tasks) == 4
+    assert len(service.tasks) == tasks
 
 
 def test_the_tree_of_errors_is_the_tree() -> None:

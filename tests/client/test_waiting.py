@@ -12,6 +12,7 @@ from client.talk import Talk
 
 CREATE = "POST /v1/tasks"
 READ = "GET /v1/tasks/{id}"
+MODELS = "GET /v1/models"
 INPUT = {"image": "upload_9", "scale": 2}
 
 
@@ -20,7 +21,7 @@ def run(client: Any) -> Any:
 
 
 def test_a_task_is_run_to_its_end(talk: Talk, service: PlayedService) -> None:
-    """One creation, one request that the service holds until the end; the outputs are there."""
+    """The catalogue once, one creation, one request that the service holds until the end; the outputs are there."""
     task = talk(lambda client: client.tasks.run("upscale", INPUT, metadata={"order": 17}))
 
     assert (task.succeeded, task.ended, task.created_at) == (
@@ -29,11 +30,11 @@ def test_a_task_is_run_to_its_end(talk: Talk, service: PlayedService) -> None:
         datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
     assert (task.outputs[0].type, task.outputs[0].width) == ("image/png", 2)
-    assert service.routes() == [CREATE, READ]
-    assert service.asked[0].body == (
+    assert service.routes() == [MODELS, CREATE, READ]
+    assert service.asked[1].body == (
         b'{"model": "upscale", "input": {"image": "upload_9", "scale": 2}, "metadata": {"order": 17}}'
     )
-    assert service.asked[1].query == {"wait": "60"}
+    assert service.asked[2].query == {"wait": "60"}
     assert talk.pauses == []
 
 
@@ -52,7 +53,7 @@ def test_waiting_goes_on_while_the_service_holds(talk: Talk, service: PlayedServ
 
 
 def test_a_service_that_does_not_hold_is_asked_at_its_own_pace(talk: Talk, service: PlayedService) -> None:
-    """Answers that come at once are followed by the pause that the reply's `Retry-After` asks for."""
+    """Answers that come at once are followed by a pause of 2 to 5 s, and not before the reply's `Retry-After`."""
     service.holds = False
     service.life = [
         {"status": "queued"},
@@ -62,7 +63,8 @@ def test_a_service_that_does_not_hold_is_asked_at_its_own_pace(talk: Talk, servi
     ]
 
     assert talk(run).succeeded
-    assert talk.pauses == [3.0, 3.0]
+    assert len(talk.pauses) == 2
+    assert all(3 <= pause <= 5 for pause in talk.pauses)
 
 
 def test_a_limited_reading_never_creates_again(talk: Talk, service: PlayedService) -> None:
@@ -71,7 +73,7 @@ def test_a_limited_reading_never_creates_again(talk: Talk, service: PlayedServic
     service.plays(READ, service.refuses(503), service.hangs_up)
 
     assert talk(run).succeeded
-    assert service.routes() == [CREATE, READ, READ, READ, READ]
+    assert service.routes() == [MODELS, CREATE, READ, READ, READ, READ]
     assert list(service.tasks) == ["task_1"]
     assert talk.pauses[0] >= 9
 

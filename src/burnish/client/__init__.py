@@ -8,10 +8,12 @@
         client.outputs.download(task.outputs[0], "photo-2x.png")
 
 `tasks` creates, waits for, runs, lists and cancels; `uploads` takes paths, bytes and file objects; `outputs`
-downloads; `models` tells what there is. What the client promises:
+downloads; `models`, `quotes`, `limits`, `credits` and `usage` tell what there is, what it costs and what is left;
+`webhooks` tells a delivery that is genuine. What the client promises:
 
 - One idempotency key per logical POST, sent again on each of its tries: it takes effect once.
 - Connection errors, 408, 409 in progress, 429 and 5xx are tried again, as late as the service asks; 402 and 422 never.
+- It keeps to the limits that the service's headers tell of: no request is sent that would foreseeably be refused.
 - Waiting holds one request open instead of asking again and again, and reading again never makes a task again.
 - The key is sent to the service's address and nowhere else; uploads and downloads use signed URLs without it.
 - A file that is downloaded is there whole or not at all.
@@ -32,6 +34,7 @@ from burnish.client._errors import (
     Malformed,
     NotBurnish,
     NotFound,
+    NotGenuine,
     Problem,
     Refused,
     StillRunning,
@@ -42,34 +45,47 @@ from burnish.client._errors import (
     Unreachable,
     UnsupportedMedia,
 )
-from burnish.client._shapes import Model, Output, Price, Task, Upload
+from burnish.client._figures import Credits, Entry, Limit, Quote, Usage
+from burnish.client._gate import Turns
+from burnish.client._shapes import Cost, Model, Output, Price, Task, Upload
+from burnish.client._webhooks import Event, Webhooks
 
 __all__ = [
     "DEFAULT_URL",
     "AsyncClient",
     "Client",
     "Conflict",
+    "Cost",
+    "Credits",
     "Damaged",
+    "Entry",
+    "Event",
     "Expired",
     "Forbidden",
     "InsufficientCredits",
     "Invalid",
+    "Limit",
     "Limited",
     "Malformed",
     "Model",
     "NotBurnish",
     "NotFound",
+    "NotGenuine",
     "Output",
     "Price",
     "Problem",
+    "Quote",
     "Refused",
     "StillRunning",
     "Task",
     "TaskFailed",
     "TooLarge",
+    "Turns",
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
     "UnsupportedMedia",
     "Upload",
+    "Usage",
+    "Webhooks",
 ]

@@ -9,11 +9,22 @@ from typing import Final, Self
 
 import httpx
 
+from burnish.client._account import (
+    AsyncCreditsOfAccount,
+    AsyncLimits,
+    AsyncQuotes,
+    AsyncUsageOfAccount,
+    CreditsOfAccount,
+    Limits,
+    Quotes,
+    UsageOfAccount,
+)
 from burnish.client._models import AsyncModels, Models
 from burnish.client._outputs import AsyncOutputs, Outputs
 from burnish.client._remote import Remote
 from burnish.client._tasks import AsyncTasks, Tasks
 from burnish.client._uploads import AsyncUploads, Uploads
+from burnish.client._webhooks import Webhooks
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
@@ -56,6 +67,11 @@ class Client:
         self.uploads = Uploads(remote, self._http, sleep)
         self.outputs = Outputs(remote, self._http, sleep)
         self.models = Models(remote, self._http, sleep)
+        self.quotes = Quotes(remote, self._http, sleep)
+        self.limits = Limits(remote, self._http, sleep)
+        self.credits = CreditsOfAccount(remote, self._http, sleep)
+        self.usage = UsageOfAccount(remote, self._http, sleep)
+        self.webhooks = Webhooks()
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,6 +109,11 @@ class AsyncClient:
         self.uploads = AsyncUploads(remote, self._http, sleep)
         self.outputs = AsyncOutputs(remote, self._http, sleep)
         self.models = AsyncModels(remote, self._http, sleep)
+        self.quotes = AsyncQuotes(remote, self._http, sleep)
+        self.limits = AsyncLimits(remote, self._http, sleep)
+        self.credits = AsyncCreditsOfAccount(remote, self._http, sleep)
+        self.usage = AsyncUsageOfAccount(remote, self._http, sleep)
+        self.webhooks = Webhooks()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -4,14 +4,16 @@
 `Awaiting`. `@pages` does so for lists, which fetch their next page when it is reached.
 """
 
+import asyncio
 import functools
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpx
 
-from burnish.client._flow import Flow, Page, Pause, Send
+from burnish.client._flow import Effect, Enter, Flow, Page, Pause
 from burnish.client._remote import Remote
 
 P = ParamSpec("P")
@@ -50,9 +52,14 @@ class Blocking:
             yield from page.items
             rest = page.rest
 
-    def _perform(self, effect: Send | Pause) -> httpx.Response | None:
+    def _perform(self, effect: Effect) -> httpx.Response | None:
         if isinstance(effect, Pause):
             self._sleep(effect.seconds)
+            return None
+        if isinstance(effect, Enter):
+            inside = threading.Event()
+            effect.turn.await_(inside.set)
+            inside.wait()
             return None
         follow = effect.receive is not None
         response = self._http.send(effect.request, stream=True, follow_redirects=follow)
@@ -103,9 +110,14 @@ class Awaiting:
                 yield item
             rest = page.rest
 
-    async def _perform(self, effect: Send | Pause) -> httpx.Response | None:
+    async def _perform(self, effect: Effect) -> httpx.Response | None:
         if isinstance(effect, Pause):
             await self._sleep(effect.seconds)
+            return None
+        if isinstance(effect, Enter):
+            inside = asyncio.Event()
+            effect.turn.await_(inside.set)
+            await inside.wait()
             return None
         follow = effect.receive is not None
         response = await self._http.send(effect.request, stream=True, follow_redirects=follow)

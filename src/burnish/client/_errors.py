@@ -18,7 +18,8 @@
     │   └── Unavailable         5xx   the service's own fault, after all tries
     ├── TaskFailed              a task that was run failed or was cancelled; `task.status_reason` says why
     ├── StillRunning            the time given for waiting is over; the task goes on
-    └── Damaged                 bytes are not what was announced
+    ├── Damaged                 bytes are not what was announced
+    └── NotGenuine              a delivery of a webhook that the service did not sign, or not now
 
 A wrong argument is a ValueError or TypeError; a file that cannot be read or written is an OSError.
 """
@@ -144,6 +145,10 @@ class StillRunning(Problem):
 
 class Damaged(Problem):
     """Bytes are fewer, more or others than was announced."""
+
+
+class NotGenuine(Problem):
+    """A delivery that the service did not sign with this secret, or not now."""
 
 
 _KINDS: Final[dict[int, type[Refused]]] = {

@@ -1,4 +1,5 @@
-"""What a flow is: a generator that says what to send and how long to pause, and is sent what came of it.
+"""What a flow is: a generator that says what to send, how long to pause and what to wait for, and is sent what
+came of it.
 
 Everything the client does is written once as flows (as httpx writes its auth flows); `_drive.py` drives them,
 blocking or awaiting. A flow does no I/O of its own but on the caller's local files.
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpx
+
+from burnish.client._gate import Turn
 
 T = TypeVar("T")
 
@@ -35,8 +38,17 @@ class Send:
     receive: Callable[[httpx.Response], Sink] | None = None
 
 
-#: A generator that ends with a T. What `Send` is answered with is an `httpx.Response`, `Pause` with nothing.
-Flow: TypeAlias = Generator[Send | Pause, Any, T]
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Do nothing until the turn is inside its gate."""
+
+    turn: Turn
+
+
+Effect: TypeAlias = Send | Pause | Enter
+
+#: A generator that ends with a T. What `Send` is answered with is an `httpx.Response`, the others with nothing.
+Flow: TypeAlias = Generator[Effect, Any, T]
 
 
 @dataclass(frozen=True, slots=True)

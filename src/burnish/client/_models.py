@@ -14,8 +14,15 @@ class _Models:
     @verb
     def list(self) -> Flow[Sequence[Model]]:
         """All models of the service, with the schemas of their inputs. Raises Refused, Unreachable."""
-        reply = yield from self._remote.get("/v1/models")
-        return read(reply, lambda body: [Model.from_json(item) for item in body["data"]])
+        return (yield from catalogue(self._remote))
+
+
+def catalogue(remote: Remote) -> Flow[Sequence[Model]]:
+    """All models; which of them are heavy is remembered."""
+    reply = yield from remote.get("/v1/models")
+    models = read(reply, lambda body: [Model.from_json(item) for item in body["data"]])
+    remote.pace.lanes = {model.name: model.lane for model in models}
+    return models
 
 
 class Models(_Models, Blocking):

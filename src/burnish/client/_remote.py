@@ -1,7 +1,7 @@
 """A service as its client sees it: where it is, the key, and one request repeated until it is answered.
 
-Used by the resources. `ask` speaks to the API with the key; `repeat` sends anything at all, such as bytes to a
-signed URL, which must never see the key.
+Used by the resources. `get` and `post` speak to the API with the key, at the pace that it allows (`_pace.py`);
+`repeat` sends anything at all, such as bytes to a signed URL, which must never see the key.
 """
 
 import json
@@ -10,15 +10,18 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import httpx
 
 from burnish.client._errors import NotBurnish, Problem, Unreachable, refusal
-from burnish.client._flow import Flow, Pause, Send
+from burnish.client._flow import Enter, Flow, Page, Pause, Send
+from burnish.client._pace import Kind, Pace
 from burnish.client._repeat import asked_pause, pause_before_retry
 
 T = TypeVar("T")
+#: What came of one try, an error as a value.
+Attempt: TypeAlias = Flow[httpx.Response | httpx.RequestError]
 
 AGENT: Final = f"burnish-python/{version('burnish')}"
 
@@ -32,6 +35,7 @@ class Remote:
     timeout_seconds: float
     max_retries: int
     clock: Callable[[], float]
+    pace: Pace = field(default_factory=Pace)
 
     def get(
         self,
@@ -44,17 +48,28 @@ class Remote:
         """The reply to a GET that the service may hold for `held_seconds`; no new try begins after `until`."""
         params = {name: str(value) for name, value in (query or {}).items() if value is not None}
         request = self.request("GET", self.url + path, headers=self._key(), params=params, held=held_seconds)
-        return (yield from self.repeat(lambda: Send(request), until))
+        return (
+            yield from self.repeat(lambda: self._paced("read", request, until, held=held_seconds > 0), until)
+        )
 
-    def post(self, path: str, body: Mapping[str, Any], idempotency_key: str | None) -> Flow[httpx.Response]:
-        """The reply to a POST: the same bytes and the same idempotency key on every try, so it takes effect once."""
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        idempotency_key: str | None,
+        refused: Callable[[httpx.Response], object] | None = None,
+    ) -> Flow[httpx.Response]:
+        """The reply to a POST: the same bytes and the same idempotency key on every try, so it takes effect once.
+
+        `refused` is called with each reply that is an error, before the next try.
+        """
         headers = self._key() | {
             "Content-Type": "application/json",
             "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
         }
-        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        content = json.dumps(body or {}, ensure_ascii=False, allow_nan=False).encode()
         request = self.request("POST", self.url + path, headers=headers, content=content)
-        return (yield from self.repeat(lambda: Send(request)))
+        return (yield from self.repeat(lambda: self._paced("create", request, refused=refused)))
 
     def request(
         self,
@@ -86,8 +101,8 @@ class Remote:
             **rest,
         )
 
-    def repeat(self, send: Callable[[], Send], until: float | None = None) -> Flow[httpx.Response]:
-        """The first reply that is no error, after at most `max_retries` more tries; `send` makes each one afresh.
+    def repeat(self, try_: Callable[[], Attempt], until: float | None = None) -> Flow[httpx.Response]:
+        """The first reply that is no error, after at most `max_retries` more tries; `try_` makes each one afresh.
 
         No try begins after `until`, on the service's `clock`.
 
@@ -96,7 +111,7 @@ class Remote:
         """
         tried = 0
         while True:
-            outcome = yield from attempt(send())
+            outcome = yield from try_()
             if isinstance(outcome, httpx.Response) and not outcome.is_error:
                 return outcome
             tried += 1
@@ -112,11 +127,44 @@ class Remote:
             raise _problem(outcome, tried) from (None if isinstance(outcome, httpx.Response) else outcome)
         yield Pause(pause)
 
+    def _paced(
+        self,
+        kind: Kind,
+        request: httpx.Request,
+        until: float | None = None,
+        *,
+        held: bool = False,
+        refused: Callable[[httpx.Response], object] | None = None,
+    ) -> Attempt:
+        """One try, when its rate allows it; at `until` in any case."""
+        scout = self.pace.scout(kind)
+        place = None
+        try:
+            if scout is not None:
+                yield Enter(scout)
+            place = self.pace.take(kind, self.clock(), held=held)
+            while pause := self.pace.pause(place, self.clock()):
+                left = pause if until is None else until - self.clock()
+                if left <= 0:
+                    break
+                yield Pause(min(pause, left))
+            outcome = yield from attempt(Send(request))
+            if isinstance(outcome, httpx.Response):
+                self.pace.told(kind, place, outcome, asked_pause(outcome.headers), self.clock())
+                if outcome.is_error and refused is not None:
+                    refused(outcome)
+            return outcome
+        finally:
+            if place is not None:
+                self.pace.left(place)
+            if scout is not None:
+                scout.leave()
+
     def _key(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
 
-def attempt(send: Send) -> Flow[httpx.Response | httpx.RequestError]:
+def attempt(send: Send) -> Attempt:
     """What came of one try, an error as a value."""
     try:
         response: httpx.Response = yield send
@@ -137,6 +185,19 @@ def read(response: httpx.Response, shape: Callable[[Any], T]) -> T:
             + (f" and points to {_origin(httpx.URL(where))}" if where else "")
             + ". Is the address the service's own?"
         ) from error
+
+
+def page(remote: Remote, path: str, query: Mapping[str, Any], shape: Callable[[Any], T]) -> Flow[Page[T]]:
+    """One page of a list, and the flow that fetches what follows it."""
+    reply = yield from remote.get(path, query)
+    items, following = read(
+        reply,
+        lambda body: (
+            [shape(item) for item in body["data"]],
+            body.get("next") if body.get("has_more") else None,
+        ),
+    )
+    return Page(items, page(remote, path, {**query, "after": following}, shape) if following else None)
 
 
 def _problem(outcome: httpx.Response | httpx.RequestError, tried: int) -> Problem:

@@ -48,6 +48,32 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a task costs, in whole credits: `held` until it ends, `charged` at its end. `quantity` counts `unit`; they and
+    `price_version` are None until the price is known.
+    """
+
+    held: int
+    charged: int
+    unit: str | None
+    quantity: int | None
+    price_version: int | None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
+        return cls(
+            held=int(data.get("held") or 0),
+            charged=int(data.get("charged") or 0),
+            unit=data.get("unit"),
+            quantity=data.get("quantity"),
+            price_version=data.get("price_version"),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task as the service told it last; it is not kept up to date.
 
@@ -65,8 +91,9 @@ class Task:
     status_message: str | None
     retryable: bool
     outputs: tuple[Output, ...]
-    cost: Json
+    cost: "Cost"
     metadata: Json
+    retry_of: str | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -99,8 +126,9 @@ class Task:
             status_message=data.get("status_message"),
             retryable=bool(data.get("retryable")),
             outputs=tuple(Output.from_json(output) for output in data.get("outputs") or ()),
-            cost=data.get("cost") or {},
+            cost=Cost.from_json(data.get("cost") or {}),
             metadata=data.get("metadata") or {},
+            retry_of=data.get("retry_of"),
             created_at=created_at,
             started_at=_time(data.get("started_at")),
             ended_at=_time(data.get("ended_at")),
@@ -171,9 +199,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Something the service can do: its public name, the JSON schema of its input, its price and its limits."""
+    """Something the service can do: its public name, its lane (light or heavy), the JSON schema of its input, its
+    price and its limits.
+    """
 
     name: str
+    lane: str
     description: str
     input_schema: Json
     price: Price
@@ -185,6 +216,7 @@ class Model:
         """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
         return cls(
             name=data["name"],
+            lane=data.get("lane") or "light",
             description=data.get("description") or "",
             input_schema=data.get("input_schema") or {},
             price=Price.from_json(data["price"]),

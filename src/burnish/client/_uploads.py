@@ -13,7 +13,7 @@ import httpx
 from burnish.client._drive import Awaiting, Blocking, verb
 from burnish.client._errors import Conflict, Damaged
 from burnish.client._flow import Flow, Send
-from burnish.client._remote import Remote, read
+from burnish.client._remote import Attempt, Remote, attempt, read
 from burnish.client._shapes import Upload
 
 #: How far a transfer is: bytes so far, and bytes in all where that is known.
@@ -80,10 +80,12 @@ class _Uploads:
             upload = read(reply, Upload.from_json)
             headers = {**upload.headers, "Content-Length": str(size)}
 
-            def put() -> Send:
+            def put() -> Attempt:
                 body = _Body(file, start, size, progress)
                 # The URL is signed: the key stays here.
-                return Send(self._remote.request(upload.method, upload.url, headers=headers, stream=body))
+                return attempt(
+                    Send(self._remote.request(upload.method, upload.url, headers=headers, stream=body))
+                )
 
             try:
                 yield from self._remote.repeat(put)
