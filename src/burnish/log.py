@@ -40,6 +40,8 @@ def start(*, level: str, format: str) -> None:  # noqa: A002 - the setting's nam
             structlog.dev.ConsoleRenderer(),
         ]
     lines = _Lines(sys.stderr)
+    global _quick  # noqa: PLW0603 - one log a process
+    _quick = None if text or level.upper() not in {"DEBUG", "INFO"} else lines
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -136,7 +138,21 @@ def redact_text(text: str) -> str:
     return _SECRETS.sub(lambda found: "".join(group or "" for group in found.groups()) + "[redacted]", text)
 
 
+_quick: _Lines | None = None  #: where lines go as they are, in JSON and at this level
+
+
+def request(facts: dict[str, Any]) -> None:
+    """The line of one request. Every request has one, so it goes around what makes loggers convenient."""
+    if _quick is None:
+        _requests.info("request", **facts)
+    else:
+        _quick.msg(_as_json(None, "info", {"part": "http", **facts, "event": "request"}))
+
+
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of a part, named in every line as `part`."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name)
     return logger
+
+
+_requests: Final = get("http")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -49,9 +50,11 @@ async def read_holds(
 _ENTRIES: Final = """
 INSERT INTO entries (at, account_id, kind, granted, available, held, charged, expired, subject_id, key_id, draws)
 SELECT $1::timestamptz, account_id, kind, granted, available, held, charged, expired, subject_id, key_id, draws::jsonb
-FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-            $9::uuid[], $10::uuid[], $11::text[])
-     AS n (account_id, kind, granted, available, held, charged, expired, subject_id, key_id, draws)
+FROM unnest($2::int[], $3::uuid[]) AS one (of, subject_id)
+JOIN ROWS FROM (unnest($4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
+                       $11::uuid[], $12::text[]))
+     WITH ORDINALITY AS many (account_id, kind, granted, available, held, charged, expired, key_id, draws, number)
+     ON number = of
 """
 _GRANTS: Final = """
 UPDATE grants g SET available = g.available + n.available, held = g.held + n.held, charged = g.charged + n.charged,
@@ -62,22 +65,19 @@ WHERE g.id = n.id
 """
 
 
+_common: Final = attrgetter(
+    "account_id", "kind", "granted", "available", "held", "charged", "expired", "key_id"
+)
+
+
 def write_entries(entries: Sequence[Entry], now: datetime) -> list[Part]:
     """The entries, and what they make of their grants; not of the accounts, which their caller writes."""
     ids, sums = _grants(entries)
-    columns = (
-        [entry.account_id for entry in entries],
-        [entry.kind for entry in entries],
-        [entry.granted for entry in entries],
-        [entry.available for entry in entries],
-        [entry.held for entry in entries],
-        [entry.charged for entry in entries],
-        [entry.expired for entry in entries],
-        [entry.subject_id for entry in entries],
-        [entry.key_id for entry in entries],
-        [_draws(entry) for entry in entries],
-    )
-    parts = [Part(_ENTRIES, [now, *columns])]
+    # What many have in common travels once for all of them, as in `tasks/store.py`.
+    numbers: dict[tuple[Any, ...], int] = {}
+    of = [numbers.setdefault((*_common(entry), _draws(entry)), len(numbers) + 1) for entry in entries]
+    subjects = [entry.subject_id for entry in entries]
+    parts = [Part(_ENTRIES, [now, of, subjects, *zip(*numbers, strict=True)])]
     return [*parts, Part(_GRANTS, [ids, *sums])] if ids else parts
 
 
