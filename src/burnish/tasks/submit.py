@@ -445,6 +445,7 @@ def _new(
         started_at=None,
         ended_at=now if failed else None,
         expires_at=now + timedelta(seconds=submission.retention_seconds),
+        tag=tag,
     )
     if not waits:
         return store.New(task, tag)
