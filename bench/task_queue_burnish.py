@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from typing import Any
+from uuid import UUID
 
 import task_queue
 import uvloop
@@ -29,58 +30,63 @@ class NoopEngines:
         return []
 
 
-def _settings() -> Settings:
-    settings = read(
+def settings() -> Settings:
+    found = read(
         {},
         {
             "data": os.environ["BENCH_RECORDS"] + "-data",
             "database.url": os.environ["BENCH_POSTGRES"],
             "secret_keys": ("only-for-this-bench",),
+            "outbound.allow": os.environ.get("BURNISH_OUTBOUND_ALLOW", ""),
         },
     )
-    return dataclasses.replace(settings, workers=dataclasses.replace(settings.workers, light=128))
+    return dataclasses.replace(found, workers=dataclasses.replace(found.workers, light=128))
 
 
 async def work() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     log.start(level="error", format="json")
-    async with open_resources(_settings()) as resources:
+    async with open_resources(settings()) as resources:
         await Worker(resources, NoopEngines()).run(stop)  # type: ignore[arg-type]
 
 
 async def submit(tasks: int, rate: float) -> None:
     log.start(level="error", format="json")
-    async with open_resources(_settings()) as resources:
+    async with open_resources(settings()) as resources:
         async with resources.db.transaction() as tx:
             account = await ensure_account(tx, new_id(), "bench", resources.clock.now())
-        model, _ = parameters_of("noop", b"{}", hidden=True)
 
         async def one(number: int) -> None:
-            input_ = b'{"seconds": %.1f}' % (number / 10)  # the number travels as a parameter
-            parameters = model.parameters(seconds=number / 10)
-            await resources.submissions.submit(
-                Submission(
-                    id=new_id(),
-                    account_id=account,
-                    environment="live",
-                    key_id=None,
-                    request_id="req_bench",
-                    model=model,
-                    parameters=parameters,
-                    input=input_,
-                    metadata=None,
-                    source=None,
-                    max_attempts=3,
-                    deadline_seconds=60,
-                    retention_seconds=3600,
-                )
-            )
+            await submit_one(resources, account, number)
 
         submitted = await task_queue.paced(tasks, rate, one)
         while await _unended(resources):
             await asyncio.sleep(0.002)
         print(json.dumps({"submitted": submitted, "done": time.monotonic()}))
+
+
+async def submit_one(resources: Resources, account: UUID, number: int) -> UUID:
+    """A no-op of that number, which travels as a parameter."""
+    input_ = b'{"seconds": %.1f}' % (number / 10)
+    model, parameters = parameters_of("noop", input_, hidden=True)
+    submission = Submission(
+        id=new_id(),
+        account_id=account,
+        environment="live",
+        key_id=None,
+        request_id="req_bench",
+        model=model,
+        parameters=parameters,
+        input=input_,
+        metadata=None,
+        source=None,
+        max_attempts=3,
+        deadline_seconds=60,
+        retention_seconds=3600,
+    )
+    await resources.submissions.submit(submission)
+    return submission.id
 
 
 async def _unended(resources: Resources) -> bool:

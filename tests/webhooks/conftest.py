@@ -96,7 +96,7 @@ async def delivering(visitor: Visitor) -> AsyncIterator[None]:
     lanes = Delivering(
         resources, Deliverer(resources.outbound, resources.seal, resources.clock, {NATIVE: words})
     )
-    running = [asyncio.create_task(lanes.run(failing=failing)) for failing in (False, True)]
+    running = [asyncio.create_task(lanes.run(sound=sound)) for sound in (True, False)]
     try:
         yield
     finally:

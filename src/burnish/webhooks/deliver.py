@@ -51,10 +51,13 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a receiver's turn. `tries`: rows for `store.write_tries`; `disable`: why its endpoint is shut."""
+    """What became of a receiver's turn. `tries`: rows for `store.write_tries`; `accepted`: whether it took anything;
+    `disable`: why its endpoint is shut.
+    """
 
     receiver: Receiver
     tries: Sequence[tuple[Any, ...]]
+    accepted: bool
     failures: int
     failing_since: datetime | None
     shut_until: datetime | None
@@ -97,7 +100,8 @@ class Deliverer:
         failed = [answer for answer in answers if not answer.accepted]
         if not failed:
             keep = receiver.failures if not answers else 0
-            return Outcome(receiver, tries, keep, receiver.failing_since if keep else None, None)
+            since = receiver.failing_since if keep else None
+            return Outcome(receiver, tries, bool(answers), keep, since, None)
         failures = receiver.failures + 1 if len(failed) == len(answers) else 1
         since = receiver.failing_since if failures > 1 and receiver.failing_since else now
         why = None
@@ -106,7 +110,8 @@ class Deliverer:
         elif now - since >= GIVE_UP:
             why = f"It has accepted nothing since {since:%Y-%m-%d %H:%M} UTC."
         chance = random.random()
-        return Outcome(receiver, tries, failures, since, now + shut_for(failures, chance), why)
+        accepted = len(failed) < len(answers)
+        return Outcome(receiver, tries, accepted, failures, since, now + shut_for(failures, chance), why)
 
     async def _try(self, delivery: Delivery) -> tuple[tuple[Any, ...], Answer]:
         """The row of one try, and what was answered."""

@@ -56,7 +56,7 @@ async def owe(
 
 _CLAIM: Final = """
 WITH next AS (
-    SELECT id FROM receivers WHERE (failures > 0) = $1 AND due_at <= $2 AND leased_until IS NULL
+    SELECT id FROM receivers WHERE (proven AND failures = 0) = $1 AND due_at <= $2 AND leased_until IS NULL
     ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 ), r AS (
     UPDATE receivers SET lease_id = gen_random_uuid(), leased_until = $4, due_at = NULL
@@ -67,7 +67,7 @@ SELECT r.id AS receiver, r.lease_id, r.failures, r.failing_since, d.id, d.accoun
        e.former_secret, e.former_until, e.id AS signer_id
 FROM r LEFT JOIN LATERAL (
     SELECT * FROM deliveries WHERE receiver = r.id AND state = 'due' AND due_at <= $2
-    ORDER BY due_at, id LIMIT CASE WHEN r.failures > 0 THEN 1 ELSE $5 END
+    ORDER BY due_at, id LIMIT CASE WHEN r.proven AND r.failures = 0 THEN $5 ELSE 1 END
 ) AS d ON true
 LEFT JOIN endpoints e ON e.id = d.endpoint_id
     OR (d.endpoint_id IS NULL AND e.kind = 'callbacks' AND e.account_id = d.account_id AND e.environment = d.environment)
@@ -75,13 +75,14 @@ LEFT JOIN endpoints e ON e.id = d.endpoint_id
 
 
 async def claim_receivers(
-    connection: Connection, *, failing: bool, rows: int, each: int, now: datetime, lease: timedelta
+    connection: Connection, *, sound: bool, rows: int, each: int, now: datetime, lease: timedelta
 ) -> list[Any]:
-    """Receivers whose time has come, with at most `each` of their due deliveries; one of those that are failing.
+    """Receivers whose time has come: those that accept (`sound`), with at most `each` of their due deliveries, or those
+    that fail or have accepted nothing yet, with one.
 
     A row for each delivery; a receiver of which nothing is due after all has one without.
     """
-    found: list[Any] = await connection.fetch(_CLAIM, failing, now, rows, now + lease, each)
+    found: list[Any] = await connection.fetch(_CLAIM, sound, now, rows, now + lease, each)
     return found
 
 
@@ -113,22 +114,22 @@ async def write_tries(tx: Connection, tries: Sequence[tuple[Any, ...]], now: dat
 
 async def free_receivers(
     tx: Connection,
-    receivers: Sequence[tuple[str, UUID, int, datetime | None, datetime | None]],
-    now: datetime,
+    receivers: Sequence[tuple[str, UUID, bool, int, datetime | None, datetime | None]],
 ) -> None:
-    """Give these back: (receiver, lease, failures in a row, failing since, shut until).
+    """Give these back: (receiver, lease, has it accepted, failures in a row, failing since, shut until).
 
     What was owed while they were held has set `due_at` already, and must not be forgotten.
     """
     await tx.execute(
         """
         UPDATE receivers r SET
-            lease_id = NULL, leased_until = NULL, failures = n.failures, failing_since = n.failing_since,
+            lease_id = NULL, leased_until = NULL, proven = r.proven OR n.accepted, failures = n.failures,
+            failing_since = n.failing_since,
             due_at = CASE WHEN n.shut_until IS NULL THEN least(r.due_at, next.due_at)
                           WHEN r.due_at IS NULL AND next.due_at IS NULL THEN NULL
                           ELSE greatest(n.shut_until, least(r.due_at, next.due_at)) END
-        FROM unnest($1::text[], $2::uuid[], $3::int[], $4::timestamptz[], $5::timestamptz[])
-                 AS n (id, lease_id, failures, failing_since, shut_until)
+        FROM unnest($1::text[], $2::uuid[], $3::boolean[], $4::int[], $5::timestamptz[], $6::timestamptz[])
+                 AS n (id, lease_id, accepted, failures, failing_since, shut_until)
              CROSS JOIN LATERAL (
                  SELECT min(due_at) AS due_at FROM deliveries WHERE receiver = n.id AND state = 'due'
              ) AS next
@@ -136,7 +137,6 @@ async def free_receivers(
         """,
         *zip(*receivers, strict=True),
     )
-    del now
 
 
 async def free_lost_receivers(tx: Connection, now: datetime) -> int:
@@ -154,10 +154,10 @@ async def wake_receivers(tx: Connection, receivers: Sequence[str], now: datetime
     )
 
 
-async def next_due(connection: Connection, *, failing: bool) -> datetime | None:
-    """When the next receiver is due, of those that accept or of those that fail."""
+async def next_due(connection: Connection, *, sound: bool) -> datetime | None:
+    """When the next receiver is due, of those that accept or of the others."""
     found: datetime | None = await connection.fetchval(
-        "SELECT min(due_at) FROM receivers WHERE (failures > 0) = $1 AND due_at IS NOT NULL", failing
+        "SELECT min(due_at) FROM receivers WHERE (proven AND failures = 0) = $1 AND due_at IS NOT NULL", sound
     )
     return found
 

@@ -1,5 +1,5 @@
-"""The delivering lanes: one for receivers that accept, one for those that fail, so that no number of dead ones keeps a
-live one waiting. A receiver belongs to one worker at a time; a worker that is lost loses it with its lease.
+"""The delivering lanes: one for receivers that accept, one for those that fail or have not been seen to accept, so that
+no number of dead ones keeps a live one waiting. A receiver belongs to one worker at a time; a worker that is lost loses it with its lease.
 """
 
 import asyncio
@@ -22,7 +22,10 @@ from burnish.webhooks.deliver import Deliverer, Outcome, Receiver
 from burnish.webhooks.event import WEBHOOK_DISABLED, Event
 
 _log = log.get("deliver")
-_RECEIVERS: Final = 64  #: served beside each other, in each lane
+#: Receivers served beside each other: those that accept take a moment each, the others may hang for the whole timeout.
+_SOUND: Final = 64
+_OTHERS: Final = 1_024
+_BEGUN: Final = 16  #: at a time, so that a crowd that is due at once leaves the process time for others
 _EACH: Final = 128  #: deliveries of a receiver in one turn
 _LEASE: Final = timedelta(seconds=90)  #: a turn of 128 that all hang takes four times the timeout
 _SHORTEST_SECONDS: Final = 0.02
@@ -37,7 +40,7 @@ class Delivering:
         self._deliverer = deliverer
         self._outcomes: Group[Outcome, None] = Group(self._write, rows=256)
 
-    async def run(self, *, failing: bool) -> None:
+    async def run(self, *, sound: bool) -> None:
         """Serve receivers whose time has come."""
         wake = asyncio.Event()
         turns: set[asyncio.Task[None]] = set()
@@ -50,8 +53,8 @@ class Delivering:
             with self._resources.db.news.subscribed(DELIVER_TOPIC, wake.set):
                 while True:
                     wake.clear()
-                    room = _RECEIVERS - len(turns)
-                    claimed, pause = await self._look(failing, room)
+                    room = min(_BEGUN, (_SOUND if sound else _OTHERS) - len(turns))
+                    claimed, pause = await self._look(sound, room)
                     for receiver in claimed:
                         turn = asyncio.create_task(self._turn(receiver))
                         turns.add(turn)
@@ -64,28 +67,28 @@ class Delivering:
                 turn.cancel()
             await asyncio.gather(*turns, return_exceptions=True)
 
-    async def _look(self, failing: bool, room: int) -> tuple[list[Receiver], float]:
+    async def _look(self, sound: bool, room: int) -> tuple[list[Receiver], float]:
         """What is due, and how long to wait where that is not enough."""
         try:
-            claimed = await self._claim(failing, room) if room else []
-            return claimed, await self._pause(failing) if len(claimed) < room else _POLL_SECONDS
+            claimed = await self._claim(sound, room) if room else []
+            return claimed, await self._pause(sound) if len(claimed) < room else _POLL_SECONDS
         except (*LOST, TimeoutError) as error:
             _log.warning("deliveries_not_claimed", error=str(error) or type(error).__name__)
             return [], _POLL_SECONDS
 
-    async def _claim(self, failing: bool, room: int) -> list[Receiver]:
+    async def _claim(self, sound: bool, room: int) -> list[Receiver]:
         db = self._resources.db
         async with db.relaxed() as connection:
             rows = await store.claim_receivers(
-                connection, failing=failing, rows=room, each=_EACH, now=db.clock.now(), lease=_LEASE
+                connection, sound=sound, rows=room, each=_EACH, now=db.clock.now(), lease=_LEASE
             )
         return [_receiver(list(found)) for _, found in groupby(rows, key=lambda row: row["receiver"])]
 
-    async def _pause(self, failing: bool) -> float:
+    async def _pause(self, sound: bool) -> float:
         """Until something is due, as far as that is known; the slow poll stands behind what is announced."""
         db, longest = self._resources.db, self._resources.settings.workers.poll_seconds
         async with db.reading() as connection:
-            due_at = await store.next_due(connection, failing=failing)
+            due_at = await store.next_due(connection, sound=sound)
         if due_at is None:
             return longest
         return min(longest, max(_SHORTEST_SECONDS, (due_at - db.clock.now()).total_seconds()))
@@ -114,10 +117,16 @@ class Delivering:
             await store.free_receivers(
                 tx,
                 sorted(
-                    (o.receiver.id, o.receiver.lease_id, o.failures, o.failing_since, o.shut_until)
+                    (
+                        o.receiver.id,
+                        o.receiver.lease_id,
+                        o.accepted,
+                        o.failures,
+                        o.failing_since,
+                        o.shut_until,
+                    )
                     for o in outcomes
                 ),
-                now,
             )
         db.news.announce(topics)
         return [None] * len(outcomes)

@@ -96,13 +96,13 @@ class Worker:
             await self._stop([stopped, *upkeep], lanes)
 
     def _delivering(self) -> list[Coroutine[Any, Any, None]]:
-        """Receivers that accept apart from those that fail."""
+        """Receivers that accept apart from the others."""
         resources = self._resources
         links = Links(resources.secret_keys, self._settings.public_url)
         words = NativeWords(resources.reads, links, self._settings.public_url)
         deliverer = Deliverer(resources.outbound, resources.seal, resources.clock, {NATIVE: words})
         delivering = Delivering(resources, deliverer)
-        return [delivering.run(failing=failing) for failing in (False, True)]
+        return [delivering.run(sound=sound) for sound in (True, False)]
 
     def _lanes(self) -> list[Coroutine[Any, Any, None]]:
         workers, db = self._settings.workers, self._resources.db

@@ -27,12 +27,13 @@ CREATE TABLE receivers (
     account_id    uuid NOT NULL,
     endpoint_id   uuid,
     due_at        timestamptz,            -- when its next delivery is due; null: nothing is
+    proven        boolean NOT NULL DEFAULT false,  -- it has accepted something
     failures      integer NOT NULL DEFAULT 0,
     failing_since timestamptz,
     lease_id      uuid,
     leased_until  timestamptz
 ) WITH (fillfactor = 50);
-CREATE INDEX receivers_due ON receivers ((failures > 0), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX receivers_due ON receivers ((proven AND failures = 0), due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE deliveries (
     id          uuid PRIMARY KEY,         -- the event's id, the same on every try
