@@ -19,6 +19,7 @@ _VERBS = {
     "enhance": ("enhance files", "burnish.cli.enhance"),
     "accounts": ("create accounts, show them and set what they may do", "burnish.cli.accounts"),
     "credits": ("grant credits and show where they went", "burnish.cli.credits"),
+    "listen": ("hand the account's events on to a program on this machine", "burnish.cli.listen"),
     "keys": ("create, list, rotate, cap and revoke API keys", "burnish.cli.keys"),
     "plans": ("show the plans that accounts may be under", "burnish.cli.plans"),
     "doctor": ("check the machine, the settings and every invariant of the database", "burnish.cli.doctor"),
