@@ -36,7 +36,8 @@ async def test_202_says_where_the_task_is_and_when_to_look(visitor: Visitor) -> 
     assert task["cost"] == {"held": 0, "charged": 0, "unit": None, "quantity": None, "price_version": None}
     assert (task["progress"], task["outputs"], task["started_at"], task["ended_at"]) == (0.0, [], None, None)
     assert task["urls"]["cancel"] == f"{task['urls']['self']}/cancel"
-    assert (await visitor.http.get(reply.headers["location"])).json() == task
+    read = (await visitor.http.get(reply.headers["location"])).json()
+    assert read == task | {"queue_position": 0, "eta_seconds": None}
 
 
 async def test_a_task_keeps_the_request_that_made_it(visitor: Visitor) -> None:

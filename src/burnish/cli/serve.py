@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -35,6 +36,7 @@ from burnish.web.protocol import BoundedProtocol
 _log = log.get("serve")
 #: What the key of `--issue-key` may do.
 _RUN_SCOPES: Final = ("uploads:write", "tasks:write", "tasks:read")
+_FILES: Final = 65_536  #: more would only make programs slow that close all they may have open
 _STOP_SECONDS: Final = 2.0  #: for requests under way, and for workers, before they are cut
 
 
@@ -63,8 +65,17 @@ def run(options: argparse.Namespace) -> int:
         },
     )
     log.start(level=settings.log.level, format=settings.log.format)
+    _allow_files()
     uvloop.run(_serve(settings, options))
     return 0
+
+
+def _allow_files() -> None:
+    """As many open files as the system lets us have: every client that waits is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:

@@ -38,6 +38,7 @@ class Authenticator:
         self._memory: dict[bytes, tuple[float, Key | None]] = {}
         self._subscription = db.news.subscribed("keys", self._memory.clear)
         self._subscription.__enter__()
+        self._looking: dict[bytes, asyncio.Task[Key | None]] = {}
         self._used: dict[UUID, datetime] = {}
         self._noted_seconds = noted_seconds
         self._noting: asyncio.Task[None] | None = None
@@ -86,6 +87,14 @@ class Authenticator:
                 "This is not a Burnish key: its checksum is wrong. Look for a missing or changed letter.",
                 code="malformed_key",
             )
+        # However many requests of the key come while it is being looked up, it is looked up once.
+        looking = self._looking.get(digest)
+        if looking is None:
+            looking = self._looking[digest] = asyncio.create_task(self._look_up(digest))
+            looking.add_done_callback(lambda _: self._looking.pop(digest, None))
+        return await asyncio.shield(looking)
+
+    async def _look_up(self, digest: bytes) -> Key | None:
         try:
             async with self._db.reading() as connection:
                 key = await store.find_key_by_hash(connection, digest)

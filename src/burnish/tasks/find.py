@@ -1,6 +1,7 @@
 """Find tasks: one by its id (reads that arrive together are one statement), many by page, one by waiting for it."""
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +15,8 @@ from burnish.storage.postgres import LOST, Database, away
 from burnish.tasks import store
 from burnish.tasks.task import FINAL, Task, topic
 
-_REREAD_SECONDS: Final = 5.0  #: the slow poll behind the notification
+#: The slow poll behind the notification; never the same for two, so that many who came at once do not read at once.
+_REREAD_SECONDS: Final = (10.0, 15.0)
 
 
 class Reads:
@@ -54,7 +56,8 @@ class Reads:
                     return found or task
                 task = found
                 try:
-                    async with asyncio.timeout(min(left, _REREAD_SECONDS)):  # wait_for would be a task more for each
+                    # Not by wait_for, which would be a task more for everybody who waits.
+                    async with asyncio.timeout(min(left, random.uniform(*_REREAD_SECONDS))):
                         await told.wait()
                 except TimeoutError:
                     continue

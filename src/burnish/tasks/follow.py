@@ -1,6 +1,6 @@
 """Follow tasks as things happen to them: one until its end, or the endings of a whole account.
 
-Called by the dialects' event streams. A stream says None when for `QUIET_SECONDS` there was nothing to tell, so that its
+Called by the dialects' event streams. A stream says None when for `QUIET_SECONDS` at most there was nothing to tell, so that its
 reader knows that it is alive. However many follow, one statement at a time is asked for all of them.
 
 Endings become visible in another order than that of their moments: a transaction that took its time ends a task
@@ -10,6 +10,7 @@ time and far once in a while, and remembers whom it has told. What is announced 
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from burnish.tasks.find import Reads
 from burnish.tasks.task import FINAL, Task, account_topic, progress_topic, topic
 
 QUIET_SECONDS: Final = 15.0
+_QUIET_LEAST: Final = 0.7
 #: An account is looked at again no sooner: a burst of endings is one look.
 _PAUSE_SECONDS: Final = 0.05
 #: How far back each look goes: further than any ordinary transaction takes.
@@ -106,9 +108,9 @@ class Follower:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _is_told(self, told: asyncio.Event) -> bool:
-        """False when it has been quiet for long."""
+        """False when it has been quiet for long; never as long for two, so that many who came at once do not read at once."""
         try:
-            async with asyncio.timeout(self._quiet_seconds):
+            async with asyncio.timeout(self._quiet_seconds * random.uniform(_QUIET_LEAST, 1)):
                 await told.wait()
         except TimeoutError:
             return False

@@ -6,6 +6,7 @@ polling costs no statement of its own; it is as old as that, and where the datab
 """
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -40,6 +41,9 @@ class Outlook(NamedTuple):
     eta_seconds: int | None = None
 
 
+NOTHING: Final = Outlook()
+
+
 class _Times(NamedTuple):
     """Seconds that a run takes, by model and by lane, and how many tasks of each lane run at once."""
 
@@ -62,21 +66,24 @@ class Outlooks:
     async def outlook(self, task: Task, now: datetime) -> Outlook:
         """Of a task that is being read."""
         if task.status in FINAL:
-            return Outlook()
-        times = await self._times.fresh()
+            return NOTHING
+        times = self._times.answer if self._times.fresh else await self._times.renewed()
         if task.status == RUNNING:
             return Outlook(None, _left(task, times.models.get(task.model), now))
         if task.status != QUEUED or not task.ready or task.tag is None:
-            return Outlook()  # its bytes have not been seen, or it has no slot: nobody knows when it will
+            return NOTHING  # its bytes have not been seen, or it has no slot: nobody knows when it will
         if task.environment == TEST:
             return Outlook(0)  # claimed apart
-        position = bisect_left(await self._places[task.lane].fresh(), task.tag)
+        places = self._places[task.lane]
+        position = bisect_left(places.answer if places.fresh else await places.renewed(), task.tag)
         return Outlook(position, _until_done(task, position, times))
 
     def again_seconds(self, task: Task, eta_seconds: int | None = None) -> int:
         """When to look again at one that has not ended, by what is known already. Asks nobody, and waits for nothing."""
         if eta_seconds is None:
-            eta_seconds = ceil(self._times.known().models.get(task.model, 0))
+            if not self._times.fresh:
+                self._times.renew()
+            eta_seconds = ceil(self._times.answer.models.get(task.model, 0))
         return min(max(eta_seconds, _SOONEST_SECONDS), _LATEST_SECONDS)
 
     async def close(self) -> None:
@@ -131,22 +138,23 @@ class _Kept(Generic[T]):
         self._db = db
         self._seconds = seconds
         self._ask = ask
-        self._answer = answer
+        self.answer = answer
         self._until = 0.0
         self._asking: asyncio.Task[None] | None = None
 
-    def known(self) -> T:
-        """As it is known; one that is too old is asked for, for those who come later."""
-        if asyncio.get_running_loop().time() >= self._until and self._asking is None:
-            self._asking = asyncio.create_task(self._renew())
-        return self._answer
+    @property
+    def fresh(self) -> bool:
+        return time.monotonic() < self._until
 
-    async def fresh(self) -> T:
-        """The same, but one that is too old is waited for."""
-        self.known()
-        if self._asking is not None:
-            await asyncio.shield(self._asking)
-        return self._answer
+    def renew(self) -> asyncio.Task[None]:
+        """Ask; who does not wait for it leaves it to those who come later."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._renew())
+        return self._asking
+
+    async def renewed(self) -> T:
+        await asyncio.shield(self.renew())
+        return self.answer
 
     async def close(self) -> None:
         if self._asking is not None:
@@ -156,9 +164,9 @@ class _Kept(Generic[T]):
     async def _renew(self) -> None:
         try:
             async with self._db.reading() as connection:
-                self._answer = await self._ask(connection)
+                self.answer = await self._ask(connection)
         except (*LOST, TimeoutError):
             pass  # whoever asked is told less; what they came for does not depend on it
         finally:
-            self._until = asyncio.get_running_loop().time() + self._seconds
+            self._until = time.monotonic() + self._seconds
             self._asking = None

@@ -19,8 +19,6 @@ TIMELINE: Final = words.TimelineReply(
         words.TimelineEntry(at=_AT + timedelta(seconds=4), event="succeeded", attempt=1, reason=None),
     ],
 )
-#: As it is told to whoever keeps it.
-KEPT_TASK: Final = ENDED_TASK
 KEEP_REQUEST: Final = words.KeepRequest(retention_seconds=604_800)
 RECEIPT: Final = words.ReceiptReply(
     id=ENDED_TASK.id, deleted_at=_AT + timedelta(hours=1), outputs=1, bytes=734_003

@@ -5,6 +5,7 @@ from typing import Final
 from burnish.dialects.native import events_examples as examples
 from burnish.dialects.native import events_wire as words
 from burnish.dialects.native import wire
+from burnish.dialects.native.examples import ENDED_TASK
 from burnish.dialects.native.named import task_of
 from burnish.errors import Invalid
 from burnish.keys.key import Key
@@ -65,7 +66,7 @@ OPERATIONS: Final = (
             "not_found", "expired", "task_not_ended",
         ),
         example=examples.KEEP_REQUEST,
-        answer_example=examples.KEPT_TASK,
+        answer_example=ENDED_TASK,
     ),
     Operation(
         method="DELETE",

@@ -18,7 +18,7 @@ from burnish.storage.postgres import Connection
 from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
 from burnish.tasks.follow import version
-from burnish.tasks.outlook import Outlook
+from burnish.tasks.outlook import NOTHING, Outlook
 from burnish.tasks.retry import submission_again
 from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, QUEUED, Task
@@ -74,7 +74,7 @@ async def _admitted(request: Request, key: Key, submission: Submission) -> Reply
         with suppress(Unavailable):  # it is admitted, whether or not it can be read just now
             task = await _ended(request, task, seconds)
     # Where it is in the queue is not asked: that is for those who read or wait.
-    outlook = await request.resources.outlooks.outlook(task, request.now) if seconds else wire.NOT_ASKED
+    outlook = await request.resources.outlooks.outlook(task, request.now) if seconds else NOTHING
     reply = wire.task_reply(task, request.site.links, request.site.public_url, outlook)
     headers += [(b"location", reply.urls.self.encode()), *_again(request, task, outlook)]
     return json(reply, status=200 if task.status in FINAL else 202, headers=headers)
@@ -160,7 +160,7 @@ def _tag(task: Task) -> str:
     return f'W/"{version(task)}"'
 
 
-def _again(request: Request, task: Task, outlook: Outlook = wire.NOT_ASKED) -> Headers:
+def _again(request: Request, task: Task, outlook: Outlook = NOTHING) -> Headers:
     """When to look again at one that has not ended."""
     if task.status in FINAL:
         return ()

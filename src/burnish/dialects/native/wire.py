@@ -21,7 +21,7 @@ from burnish.ids import new_id, to_wire
 from burnish.keys.key import Key
 from burnish.settings import Uploads
 from burnish.tasks import magic
-from burnish.tasks.outlook import Outlook
+from burnish.tasks.outlook import NOTHING, Outlook
 from burnish.tasks.submit import Once, Submission, parameters_of, source_of
 from burnish.tasks.task import OutputRecord, Task, outputs_of, price_of
 from burnish.uploads.blob import OUTPUT, UPLOAD, Blob, kept_seconds
@@ -46,8 +46,6 @@ Moment = Annotated[datetime, Meta(tz=True)]
 _ENCODE: Final = msgspec.json.Encoder().encode
 _METADATA_BYTES: Final = 8192
 _KEY_BYTES: Final = 255
-#: Of a reply that tells no outlook.
-NOT_ASKED: Final = Outlook()
 #: Python's `$` lets a newline follow, JSON Schema's does not; this one means the end in both.
 _END: Final = r"$(?!\n)"
 
@@ -450,7 +448,7 @@ def _within(name: str, seconds: int | None, longest: int) -> int | None:
 # --- and back -----------------------------------------------------------------------------------------------------
 
 
-def task_reply(task: Task, links: Links, public_url: str, outlook: Outlook = NOT_ASKED) -> TaskReply:
+def task_reply(task: Task, links: Links, public_url: str, outlook: Outlook = NOTHING) -> TaskReply:
     id_ = to_wire("task", task.id)
     url = f"{public_url}/v1/tasks/{id_}"
     return TaskReply(
@@ -472,9 +470,7 @@ def task_reply(task: Task, links: Links, public_url: str, outlook: Outlook = NOT
         started_at=task.started_at,
         ended_at=task.ended_at,
         expires_at=task.expires_at,
-        urls=TaskUrls(
-            self=url, cancel=f"{url}/cancel", retry=f"{url}/retry", events=f"{url}/events"
-        ),
+        urls=TaskUrls(self=url, cancel=f"{url}/cancel", retry=f"{url}/retry", events=f"{url}/events"),
     )
 
 
