@@ -85,6 +85,11 @@ class Service:
         self.key: str = greeting["key"]
         asyncio.run(_fund(self.data, cap=cap))
 
+    @property
+    def pid(self) -> int:
+        """Of the API process."""
+        return self._process.pid
+
     def cpu_seconds(self) -> tuple[float, float]:
         """Of the API process, and of PostgreSQL's."""
         return _cpu_seconds(self._process.pid), sum(map(_cpu_seconds, self._postgres()))
