@@ -13,8 +13,10 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import psutil
 import pytest
 import pytest_asyncio
@@ -388,6 +390,26 @@ async def test_messages_longer_than_a_sockets_buffer_arrive_whole() -> None:
         body, (descriptor,) = await receiving
         os.close(descriptor)
     assert len(body) > 3_000_000
+
+
+async def test_a_child_may_answer_and_leave_before_the_asking_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine it is done before its parent goes on; its answer counts all the same."""
+    with pair() as (connection, theirs):
+        send = socket.send_fds
+
+        def answered(*sent: Any) -> int:
+            size = send(*sent)
+            theirs.sendall(wire.pack(wire.Probed("image/png", 1, 1, 1)))
+            assert len(theirs.recv(1 << 16)) == size
+            theirs.close()
+            return size
+
+        monkeypatch.setattr(socket, "send_fds", answered)
+        await connection.send(wire.Probe(wire.Limits(1, 1, 1), 1))
+        heard = await connection.receive(msgspec.msgpack.Decoder(wire.FromCodec))
+        assert heard == wire.Probed("image/png", 1, 1, 1)
 
 
 @linux

@@ -99,7 +99,8 @@ class Connection:
                         break
                     except BlockingIOError:
                         await asyncio.sleep(0.001)  # full: only for as long as the child reads nothing
-                await loop.sock_sendall(self._sock, memoryview(frame)[sent:])
+                if sent < len(frame):  # else the child may have answered and left: even no bytes would fail
+                    await loop.sock_sendall(self._sock, memoryview(frame)[sent:])
         except OSError as error:
             raise wire.Gone(str(error)) from error
 
