@@ -55,7 +55,7 @@ def events(ended: "subprocess.CompletedProcess[str]") -> list[dict[str, Any]]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".burnish-enhance.jsonl")
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ def test_files_are_enhanced(enhance: Enhance, service: PlayedService, tmp_path: 
     assert names(tmp_path / "out" / "new") == ["one.png", "two.png"]
     assert (tmp_path / "out" / "new" / "one.png").read_bytes() == PICTURE
     assert {json.dumps(task["input"]) for task in service.tasks.values()} == {
-        json.dumps({"image": upload, "scale": 4, "mode": "restore", "format": "png", "quality": 80,
-                    "metadata": "strip", "strength": 0.5})
+        json.dumps({"image": upload, "format": "png", "metadata": "strip", "mode": "restore", "quality": 80,
+                    "scale": 4, "strength": 0.5})
         for upload in ("upload_1", "upload_2")
     }  # fmt: skip
     assert list(service.uploads.values()) == [JPEG, JPEG]
@@ -215,7 +215,11 @@ def test_a_damaged_download_leaves_no_file(enhance: Enhance, service: PlayedServ
     ("arguments", "words"),
     [
         (["none.jpg", "-o", "out"], "There is no file none.jpg"),
-        (["..", "-o", "out"], ".. is a folder"),
+        (["empty", "-o", "out"], "There is no picture in the folder empty; --recursive"),
+        (["empty", "-r", "-o", "out"], "There is no picture in the folder empty."),
+        (["*.gif", "-o", "out"], "There is no file *.gif"),
+        (["one.jpg", "-o", "out/{name}"], "it may hold {folder}, {stem}, {model}, {number}"),
+        (["one.jpg", "-o", "out/{stem"], "is no template"),
         (["one.jpg"], "required: -o"),
         (["one.jpg", "-o", "one.jpg"], "cannot be a folder"),
         (["one.jpg", "-o", "out", "--model", "paint"], "There is no model paint. There are: upscale."),
@@ -224,9 +228,10 @@ def test_a_damaged_download_leaves_no_file(enhance: Enhance, service: PlayedServ
     ],
 )
 def test_wrong_use_is_told_before_anything_is_sent(
-    enhance: Enhance, service: PlayedService, arguments: list[str], words: str
+    enhance: Enhance, service: PlayedService, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     """Exit code 2, and a sentence that says what is wrong."""
+    (tmp_path / "empty").mkdir()
     ended = enhance(*arguments)
 
     assert ended.returncode == 2

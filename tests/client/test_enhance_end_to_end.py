@@ -166,7 +166,7 @@ def test_a_stopped_batch_stops_the_service_that_it_started(alone: Workplace, num
 
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
     wait_until(lambda: not running_on(alone.data))
-    assert list((alone.folder / "out").iterdir()) == []
+    assert [path.name for path in (alone.folder / "out").iterdir()] == [".burnish-enhance.jsonl"]
 
 
 def test_a_service_that_ends_under_a_batch_is_told(alone: Workplace) -> None:

@@ -1,6 +1,7 @@
 """`burnish enhance`: files from the terminal, over HTTP through a service that is named, running, or started for it.
 
-This module reads the options; `batch.py` does the work, `place.py` finds the service, `progress.py` tells of both.
+This module reads the options; `found.py` finds the files, `batch.py` does the work and `estimate.py` asks what it would
+cost, `place.py` finds the service, `progress.py` tells of it all.
 """
 
 import argparse
@@ -8,20 +9,28 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from burnish.cli import add_common, printable
-
-_FILES_AT_ONCE: Final = 5
+from burnish.cli import add_common, printable, whole
 
 #: Options that are parameters of the model, sent only where they are given.
 _PARAMETERS: Final = ("scale", "mode", "format", "quality")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pictures to enhance")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="where results go")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="pictures, folders of pictures, or quoted patterns ('in/**/*.jpg')",
+    )
+    parser.add_argument(
+        "-o", "--out", "--output", required=True, metavar="DIR",
+        help="where results go: a folder, or a template as 'out/{folder}/{stem}-2x'",
+    )  # fmt: skip
+    parser.add_argument("-r", "--recursive", action="store_true", help="look into folders in folders too")
     parser.add_argument("--model", default="upscale", metavar="NAME", help="what to do (default: upscale)")
     parser.add_argument("--scale", type=int, metavar="2|4", help="how many times wider and higher")
     parser.add_argument(
@@ -32,62 +41,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--param", action="append", default=[], type=_param, metavar="NAME=VALUE", help="any other parameter"
     )
+    parser.add_argument("--dry-run", action="store_true", help="tell what it would cost, and do nothing")
+    parser.add_argument("--max-credits", type=whole, metavar="N", help="refuse a file that would cost more")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     parser.add_argument(
-        "--concurrency",
-        type=_count,
-        default=_FILES_AT_ONCE,
-        metavar="N",
-        help=f"files under way at once (default: {_FILES_AT_ONCE})",
+        "--concurrency", type=_count, default=0, metavar="auto|N",
+        help="files under way at once (default: auto, as many as the limits allow)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="what was done (default: .burnish-enhance.jsonl in DIR)"
     )
     add_common(parser)
     parser.epilog = (
         "The service is the one at BURNISH_URL with BURNISH_API_KEY (the key alone: at http://127.0.0.1:8000); without "
         "these, or with --data, the one on the data directory, started for as long as this takes if none runs there. "
-        "Exit codes: 0 all done, 1 some failed, 2 wrong use, 3 trouble with the service."
+        "The same command again goes on where it was interrupted, and pays for nothing twice. "
+        "Exit codes: 0 all done, 1 some failed or are left, 2 wrong use, 3 trouble with the service."
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    if misuse := _misuse(options):
-        return _wrong_use(misuse)
     from burnish.cli.batch import Order, enhance
+    from burnish.cli.found import NothingFound, find
+    from burnish.cli.journal import NAME, open_journal, unwritten_journal
+    from burnish.cli.names import target_of
     from burnish.cli.place import WrongUse
     from burnish.cli.progress import open_display
 
-    order = Order(
-        files=tuple(dict.fromkeys(options.files)),
-        folder=options.output,
-        model=options.model,
-        parameters=_parameters(options),
-        overwrite=options.overwrite,
-        at_once=options.concurrency,
-        data=options.data,
-    )
     try:
-        with open_display(len(order.files), as_json=options.json) as display:
-            return asyncio.run(enhance(order, display, os.environ))
-    except WrongUse as misuse:
+        target = target_of(options.out)
+        find(options.files, recursive=options.recursive)  # before anything is made
+        if not options.dry_run:
+            target.folder.mkdir(parents=True, exist_ok=True)
+    except (NothingFound, ValueError) as misuse:
         return _wrong_use(str(misuse))
-
-
-def _misuse(options: argparse.Namespace) -> str | None:
-    """What is wrong with the files and the folder, before anything begins."""
-    for file in options.files:
-        if file.is_dir():
-            return f"{file} is a folder; give the files in it."
-        if not file.is_file():
-            return f"There is no file {file}."
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return f"{options.output} cannot be a folder for the results: {error.strerror}."
-    return None
+        return _wrong_use(f"{target.folder} cannot be a folder for the results: {error.strerror}.")
+    with ExitStack() as stack:
+        path = options.journal or target.folder / NAME
+        journal = stack.enter_context((unwritten_journal if options.dry_run else open_journal)(path))
+        try:
+            without = {*journal.results(), *_apart(target.folder, options.files)}
+            order = Order(
+                files=find(options.files, recursive=options.recursive, without=without),
+                target=target,
+                model=options.model,
+                parameters=_parameters(options),
+                max_credits=options.max_credits,
+                overwrite=options.overwrite,
+                at_once=options.concurrency,
+                dry=options.dry_run,
+                data=options.data,
+            )
+            display = stack.enter_context(open_display(len(order.files), as_json=options.json))
+            return asyncio.run(enhance(order, journal, display, os.environ))
+        except (NothingFound, WrongUse) as misuse:
+            return _wrong_use(str(misuse))
+
+
+def _apart(folder: Path, names: list[str]) -> set[Path]:
+    """The folder of the results, where it is not one that was asked for: what is in it is no input."""
+    asked = {Path(name).resolve() for name in names}
+    return set() if folder.resolve() in asked else {folder}
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """In an order of their own: the same parameters are the same request, however they were typed."""
     given = {name: getattr(options, name) for name in _PARAMETERS if getattr(options, name) is not None}
-    return given | dict(options.param)
+    return dict(sorted((given | dict(options.param)).items()))
 
 
 def _wrong_use(message: str) -> int:
@@ -107,6 +128,9 @@ def _param(text: str) -> tuple[str, Any]:
 
 
 def _count(text: str) -> int:
+    """A number from 1; 0 stands for `auto`."""
+    if text == "auto":
+        return 0
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1, nor auto")
     return int(text)

@@ -1,7 +1,7 @@
 """What `burnish enhance` shows: bars on a terminal, plain lines elsewhere, JSON lines for scripts.
 
 Bars and plain lines go to standard error. JSON goes to standard output, one object a line with its `event`:
-`note`, `stage`, `done`, `failed`, and `summary` as the last.
+`note`, `stage`, `done`, `skipped`, `failed`, and `summary` as the last; of a dry run `quote` alone.
 """
 
 import json
@@ -49,6 +49,15 @@ class Done:
     task_id: str
     saved: Sequence[tuple[Path, Output]]
     seconds: float
+    credits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that an earlier batch has done, and where its results are."""
+
+    file: Path
+    saved: Sequence[Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +74,25 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a batch ended; `left` files were not begun or not finished."""
+    """How a batch ended; `left` files were not begun or not finished. `credits`: what this batch was charged."""
 
     done: int
+    skipped: int
     failed: int
     left: int
     seconds: float
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a batch would cost, `lowest` to `highest` credits (None: nobody knows); `available` where that may be known."""
+
+    files: int
+    skipped: int
+    lowest: int
+    highest: int | None
+    available: int | None
 
 
 class Display(Protocol):
@@ -86,11 +108,14 @@ class Display(Protocol):
     def step(self, step: Step) -> None:
         """A file is a little further."""
 
-    def ended(self, ended: Done | Failure) -> None:
+    def ended(self, ended: Done | Skipped | Failure) -> None:
         """A file is finished with."""
 
     def summary(self, summary: Summary) -> None:
         """The batch is over."""
+
+    def estimate(self, estimate: Estimate) -> None:
+        """The batch was only asked about."""
 
 
 def open_display(files: int, *, as_json: bool) -> Display:
@@ -123,12 +148,16 @@ class Lines:
             self._stages[step.file] = step.stage
             self.said(f"{step.file}: {_DOING[step.stage]}")
 
-    def ended(self, ended: Done | Failure) -> None:
+    def ended(self, ended: Done | Skipped | Failure) -> None:
         self._stages.pop(ended.file, None)
-        self.said(_told(ended))
+        if not isinstance(ended, Skipped):
+            self.said(_told(ended))
 
     def summary(self, summary: Summary) -> None:
         self.said(_summed_up(summary))
+
+    def estimate(self, estimate: Estimate) -> None:
+        self.said(_estimated(estimate))
 
 
 class Bars:
@@ -172,17 +201,22 @@ class Bars:
         )  # a full bar would stop its clock, and the next stage is to come
         self._progress.update(self._files[step.file], completed=share, doing=doing)
 
-    def ended(self, ended: Done | Failure) -> None:
+    def ended(self, ended: Done | Skipped | Failure) -> None:
         if ended.file in self._files:
             self._progress.remove_task(self._files.pop(ended.file))
         self._ended += 1
         doing = f"{self._ended} of {self._count}".ljust(_DOING_WIDTH)
         self._progress.update(self._all, completed=self._ended, doing=doing)
-        self.said(_told(ended))
+        if not isinstance(ended, Skipped):
+            self.said(_told(ended))
 
     def summary(self, summary: Summary) -> None:
         self._progress.stop()
         self.said(_summed_up(summary))
+
+    def estimate(self, estimate: Estimate) -> None:
+        self._progress.stop()
+        self.said(_estimated(estimate))
 
 
 class JsonLines:
@@ -209,9 +243,11 @@ class JsonLines:
             _print(event="stage", file=step.file, task=step.task_id, stage=step.stage, progress=step.share)
         self._steps[step.file] = step
 
-    def ended(self, ended: Done | Failure) -> None:
+    def ended(self, ended: Done | Skipped | Failure) -> None:
         self._steps.pop(ended.file, None)
-        if isinstance(ended, Done):
+        if isinstance(ended, Skipped):
+            _print(event="skipped", file=ended.file, paths=list(ended.saved))
+        elif isinstance(ended, Done):
             _print(
                 event="done",
                 file=ended.file,
@@ -226,6 +262,7 @@ class JsonLines:
                     }
                     for path, output in ended.saved
                 ],
+                credits=ended.credits,
                 seconds=round(ended.seconds, 3),
             )
         else:
@@ -243,9 +280,21 @@ class JsonLines:
         _print(
             event="summary",
             done=summary.done,
+            skipped=summary.skipped,
             failed=summary.failed,
             left=summary.left,
+            credits=summary.credits,
             seconds=round(summary.seconds, 3),
+        )
+
+    def estimate(self, estimate: Estimate) -> None:
+        _print(
+            event="quote",
+            files=estimate.files,
+            skipped=estimate.skipped,
+            lowest=estimate.lowest,
+            highest=estimate.highest,
+            available=estimate.available,
         )
 
 
@@ -270,9 +319,23 @@ def _measures(output: Output) -> str:
 
 def _summed_up(summary: Summary) -> str:
     parts = [f"{summary.done} done"]
+    parts += [f"{summary.skipped} done before"] if summary.skipped else []
     parts += [f"{summary.failed} failed"] if summary.failed else []
     parts += [f"{summary.left} left"] if summary.left else []
-    return f"{', '.join(parts)}, in {summary.seconds:.1f} s"
+    cost = f", for {summary.credits:,} credits" if summary.credits else ""
+    return f"{', '.join(parts)}, in {summary.seconds:.1f} s{cost}"
+
+
+def _estimated(estimate: Estimate) -> str:
+    files = f"{estimate.files} {'file' if estimate.files == 1 else 'files'}"
+    before = f" ({estimate.skipped} done before)" if estimate.skipped else ""
+    cost = f"{estimate.lowest:,} credits"
+    if estimate.highest is None:
+        cost = f"at least {cost}"
+    elif estimate.highest != estimate.lowest:
+        cost = f"{estimate.lowest:,} to {estimate.highest:,} credits"
+    there = "" if estimate.available is None else f"; {estimate.available:,} are there"
+    return f"{files}{before} would cost {cost}{there}."
 
 
 def _short(file: Path) -> str:
