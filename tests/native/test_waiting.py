@@ -5,8 +5,12 @@ what many who wait at once cost.
 import asyncio
 import contextlib
 import dataclasses
+import resource
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from burnish.settings import Settings
 from burnish.tasks import lease
@@ -14,6 +18,7 @@ from burnish.tasks.finish import Ending
 from burnish.tasks.task import LIGHT
 from burnish.workers.sweep import STEPS
 from native.surface import Visitor, task_uuid, visit_over_sockets
+from real_service import serving
 from waiting import until
 
 PassTime = Callable[[float], Awaitable[None]]
@@ -310,3 +315,15 @@ async def test_a_thousand_wait_on_one_connection(settings: Settings) -> None:
         async with asyncio.timeout(30):
             for reader, _ in readers:
                 assert await reader.readuntil(b'"status":"succeeded"')
+
+
+async def test_a_service_takes_as_many_files_as_it_may(tmp_path: Path) -> None:
+    """`burnish serve` raises the soft limit of open files, for each client that waits is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        async with serving(tmp_path / "data") as service:
+            taken, _ = psutil.Process(service.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert taken == min(hard, 65_536)
