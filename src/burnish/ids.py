@@ -8,7 +8,7 @@ import os
 import time
 from functools import lru_cache
 from typing import Final
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 #: Crockford's base 32: no I, L, O, U.
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -21,7 +21,12 @@ _SHIFTS: Final = range(70, -1, -10)
 
 def new_id() -> UUID:
     """A fresh UUIDv7 of this machine's wall clock; the clock orders ids, nothing else is read from it."""
-    return UUID(int=_new_number())
+    made = object.__new__(
+        UUID
+    )  # its constructor would look at the number again, for as long as all of this takes
+    object.__setattr__(made, "int", _new_number())
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
 
 
 def new_wire_id(prefix: str) -> str:

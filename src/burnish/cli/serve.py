@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import resource
@@ -100,6 +101,7 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
                     timeout_graceful_shutdown=int(_STOP_SECONDS),
                 )
             )
+            _collect_seldom()
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             stopping = asyncio.create_task(stop.wait())
             async with _workers(settings), _greeted(resources, options):
@@ -108,6 +110,15 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
                 app.state.draining = True
                 server.should_exit = True
             await serving
+
+
+def _collect_seldom() -> None:
+    """What requests make is freed as they end. Looking for circles among it took an eighth of the time, and looking through
+    all that was loaded 70 ms at once, while requests waited: what was loaded stays, and circles are looked for seldom.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(25_000, 10, 10)
 
 
 class _Server(uvicorn.Server):

@@ -29,6 +29,8 @@ _log = log.get("postgres")
 _CHANNEL: Final = "burnish"
 _TIME_SECONDS: Final = 1.0
 _BRIEF: Final = "25ms"  #: several endings of another process fit in, and no caller feels it
+#: The same few statements with arrays of every length: planning them anew each time took longer than running them.
+_ADMITTING: Final = {"lock_timeout": _BRIEF, "plan_cache_mode": "force_generic_plan"}
 _ANSWER_SECONDS: Final = 10  #: a server that has not answered by then is away
 _PAYLOAD_BYTES: Final = 7900  #: PostgreSQL takes less than 8000
 #: What asyncpg raises when the server is away, stopping, starting, full or cut the connection.
@@ -152,7 +154,7 @@ async def open_database(url: str, settings: DatabaseSettings, clock: Clock) -> D
             url, min_size=1, max_size=settings.connections, server_settings=options, **kept
         )
         brief = await asyncpg.create_pool(
-            url, min_size=1, max_size=2, server_settings={**options, "lock_timeout": _BRIEF}, **kept
+            url, min_size=1, max_size=2, server_settings=options | _ADMITTING, **kept
         )
         relaxed = await asyncpg.create_pool(
             url, min_size=1, max_size=2, server_settings={**options, "synchronous_commit": "off"}, **kept

@@ -5,12 +5,13 @@ the caller's own writes in one round trip.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from burnish.credits import store as credits_
+from burnish.credits.ledger import Grant
 from burnish.keys.plan import Plan, Plans
 from burnish.limits import store as windows
 from burnish.limits.limit import Limit, Window
@@ -47,12 +48,14 @@ class Accounts:
     def __contains__(self, account_id: object) -> bool:
         return account_id in self.states
 
-    async def read_quotas(self, capped_keys: Iterable[tuple[UUID, str]]) -> None:
-        """Grants and windows, of the accounts whose plans have any. `capped_keys`: (account, key) of keys with a cap."""
-        metered = [state.id for state in self.states.values() if state.plan.metered]
-        if metered:
-            for account_id, grants in (await credits_.read_open_grants(self._tx, metered)).items():
-                self.states[account_id].grants = grants
+    async def read_quotas(
+        self, capped_keys: Iterable[tuple[UUID, str]], rows: Iterable[store.AccountRow] = ()
+    ) -> None:
+        """Grants and windows, of the accounts whose plans have any. `capped_keys`: (account, key) of keys with a cap;
+        `rows`: what has been read of them with the lock.
+        """
+        read = {row["id"]: row for row in rows if row["fresh"]}
+        await self._read_grants(read)
         wanted: dict[windows.Place, tuple[Window, Span]] = {}
         for state in self.states.values():
             for name, window in counted(state.plan, state.created_at):
@@ -60,15 +63,32 @@ class Accounts:
         for account_id, key in capped_keys:
             if account_id in self.states:
                 wanted[account_id, KEY_CREDITS, key] = _SHADOW, FOR_EVER
-        if not wanted:
-            return
-        rows = await windows.read_windows(
-            self._tx, [(*place, where.since) for place, (_, where) in wanted.items()]
-        )
+        counts = await self._read_windows(wanted, read)
         for place, (window, where) in wanted.items():
             account_id, name, subject = place
-            found = used(window, where, rows.get(place, ()))
+            found = used(window, where, counts.get(place, ()))
             self.states[account_id].windows[name, subject] = where, found
+
+    async def _read_grants(self, read: Mapping[UUID, store.AccountRow]) -> None:
+        metered = [state for state in self.states.values() if state.plan.metered]
+        for state in metered:
+            if state.id in read:
+                state.grants = _grants(read[state.id])
+        if others := [state.id for state in metered if state.id not in read]:
+            for account_id, grants in (await credits_.read_open_grants(self._tx, others)).items():
+                self.states[account_id].grants = grants
+
+    async def _read_windows(
+        self,
+        wanted: Mapping[windows.Place, tuple[Window, Span]],
+        read: Mapping[UUID, store.AccountRow],
+    ) -> dict[windows.Place, windows.Rows]:
+        others = [(*place, where.since) for place, (_, where) in wanted.items() if place[0] not in read]
+        found = await windows.read_windows(self._tx, others) if others else {}
+        for account_id, row in read.items():
+            for name, subject, starts_at, count in _columns(row, "names", "subjects", "starts_at", "used"):
+                found.setdefault((account_id, name, subject), []).append((starts_at, count))
+        return found
 
     async def promote(self) -> set[str]:
         """Parked tasks that have room now become ready, and are written; returns the topics to announce."""
@@ -146,6 +166,38 @@ async def lock_accounts(
 ) -> Accounts:
     """Lock these accounts, in the order of their ids; with `skip_locked`, leave out those that others hold."""
     return Accounts(tx, await store.lock_accounts(tx, ids, skip_locked=skip_locked), plans, now)
+
+
+#: All windows that `counted` may name.
+_WINDOWS: Final = [
+    (None, name, "") for name in (DAY, *(f"shadow {name}" for name in (DAY, *CEILINGS.values())))
+]
+
+
+async def lock_and_read(
+    tx: Connection,
+    ids: Collection[UUID],
+    plans: Plans,
+    now: datetime,
+    capped_keys: Collection[tuple[UUID, str]],
+    *,
+    skip_locked: bool,
+) -> Accounts:
+    """`lock_accounts` and `read_quotas`, mostly in one round trip."""
+    places = [*_WINDOWS, *((account_id, KEY_CREDITS, key) for account_id, key in capped_keys)]
+    rows = await store.lock_and_read(tx, ids, places, now, skip_locked=skip_locked)
+    accounts = Accounts(tx, rows, plans, now)
+    await accounts.read_quotas(capped_keys, rows)
+    return accounts
+
+
+def _grants(row: store.AccountRow) -> list[Grant]:
+    return [Grant(*values) for values in _columns(row, "ids", "available", "expires_at")]
+
+
+def _columns(row: store.AccountRow, *names: str) -> Iterator[tuple[Any, ...]]:
+    """What was gathered into these arrays, row by row; arrays of nothing are null."""
+    return zip(*(row[name] or () for name in names), strict=True)
 
 
 async def look_at(

@@ -103,8 +103,12 @@ class Queue:
     def tag(self, lane: int, key: str, virtual_time: int, weight: int) -> int:
         """The start tag of a task that becomes ready now; the key's next one moves on."""
         tag = self.next_tag(lane, key, virtual_time)
-        busy = {g.key for g in self.groups.values() if g.lane == lane and (g.slots or g.parked)} | {key}
-        self.tags[f"{lane}{key}"] = tag + max(1, STEP * len(busy) // weight)
+        busy = 1
+        if len(self.groups) > 1:
+            busy = len(
+                {g.key for g in self.groups.values() if g.lane == lane and (g.slots or g.parked)} | {key}
+            )
+        self.tags[f"{lane}{key}"] = tag + max(1, STEP * busy // weight)
         return tag
 
 

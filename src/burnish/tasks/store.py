@@ -52,6 +52,52 @@ async def lock_accounts(
     return rows
 
 
+#: Quotas as the statement's snapshot has them. Whoever changes an account's grants or windows changes its row as well:
+#: where the row is as the snapshot has it (`fresh`), nobody was waited for, and they are as they are under the lock.
+_LOCK_AND_READ: Final = """
+WITH locked AS (
+    SELECT id, plan, overrides, test_of IS NOT NULL AS test, queue, created_at, listens, xmin AS version
+    FROM accounts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE {}
+)
+SELECT l.id, l.plan, l.overrides, l.test, l.queue, l.created_at, l.listens,
+       (SELECT min(tag) FROM tasks WHERE ready AND lane = 0) AS light_time,
+       (SELECT min(tag) FROM tasks WHERE ready AND lane = 1) AS heavy_time,
+       l.version = (SELECT a.xmin FROM accounts a WHERE a.id = l.id) AS fresh,
+       g.ids, g.available, g.expires_at, w.names, w.subjects, w.starts_at, w.used
+FROM locked l
+CROSS JOIN LATERAL (
+    SELECT array_agg(g.id) AS ids, array_agg(g.available) AS available, array_agg(g.expires_at) AS expires_at
+    FROM grants g WHERE g.account_id = l.id AND g.available > 0
+) AS g
+CROSS JOIN LATERAL (
+    SELECT array_agg(w.name) AS names, array_agg(w.subject) AS subjects, array_agg(w.starts_at) AS starts_at,
+           array_agg(w.used) AS used
+    FROM unnest($2::uuid[], $3::text[], $4::text[]) AS n (account_id, name, subject)
+    JOIN windows w ON w.account_id = l.id AND w.name = n.name AND w.subject = n.subject AND w.ends_at > $5
+    WHERE n.account_id IS NULL OR n.account_id = l.id
+) AS w
+"""
+_LOCK_AND_READ_ALL: Final = _LOCK_AND_READ.format("")
+_LOCK_AND_READ_FREE: Final = _LOCK_AND_READ.format("SKIP LOCKED")
+
+
+async def lock_and_read(
+    tx: Connection,
+    ids: Collection[UUID],
+    places: Sequence[tuple[UUID | None, str, str]],
+    now: datetime,
+    *,
+    skip_locked: bool,
+) -> list[AccountRow]:
+    """`lock_accounts`, with their open grants and the windows (account or all, name, subject) that have not ended.
+
+    Those of a row that is not `fresh` have to be read again.
+    """
+    sql = _LOCK_AND_READ_FREE if skip_locked else _LOCK_AND_READ_ALL
+    rows: list[AccountRow] = await tx.fetch(sql, sorted(ids), *zip(*places, strict=True), now)
+    return rows
+
+
 async def read_account(connection: Connection, account_id: UUID) -> list[AccountRow]:
     """The account as it stands, unlocked."""
     rows: list[AccountRow] = await connection.fetch(_ACCOUNTS + "WHERE id = $1", account_id)

@@ -30,7 +30,7 @@ from burnish.storage.group import LATER, Group, Later
 from burnish.storage.postgres import Connection, Database
 from burnish.storage.statement import write
 from burnish.tasks import store
-from burnish.tasks.accounts import Accounts, lock_accounts
+from burnish.tasks.accounts import Accounts, lock_and_read
 from burnish.tasks.cost import Cost, cost_of
 from burnish.tasks.decide import DAY, Ask, Verdict, apply, decide
 from burnish.tasks.standing import standings
@@ -200,7 +200,8 @@ class Submissions:
         now = self._db.clock.now()
         async with self._db.brief_transaction() as tx:
             ids = {submission.account_id for submission in submissions}
-            accounts = await lock_accounts(tx, ids, self._plans, now, skip_locked=skip_locked)
+            capped = {(s.account_id, key_digits(s.key_id)) for s in submissions if s.credit_cap is not None}
+            accounts = await lock_and_read(tx, ids, self._plans, now, capped, skip_locked=skip_locked)
             batch = await self._read(tx, submissions, accounts, now)
             answers = [self._decide(submission, batch) for submission in submissions]
             await self._keep_sources(tx, batch)
@@ -218,8 +219,6 @@ class Submissions:
         self, tx: Connection, submissions: Sequence[Submission], accounts: Accounts, now: datetime
     ) -> _Batch:
         """What the decisions need, under the accounts' locks."""
-        capped = {(s.account_id, key_digits(s.key_id)) for s in submissions if s.credit_cap is not None}
-        await accounts.read_quotas(capped)
         wanted = {s.source for s in submissions if isinstance(s.source, UUID)}
         sources = await blobs.share_blobs(tx, wanted) if wanted else {}
         once = {(s.account_id, s.once.route, s.once.key) for s in submissions if s.once is not None}
