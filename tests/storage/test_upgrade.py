@@ -43,7 +43,7 @@ async def test_tasks_and_keys_of_the_first_schema_live_on(server: Embedded, sett
             "VALUES ($1, $2, $3, '', sha256($4), 'abcd', '{}', now())",
             key, account, environment, key.bytes,
         )  # fmt: skip
-    for status, ready, ended, key, environment in (
+    for status, ready, ended, by, environment in (
         ("queued", True, False, live, "live"),
         ("running", False, False, live, "live"),
         ("queued", False, False, live, "live"),
@@ -61,7 +61,7 @@ async def test_tasks_and_keys_of_the_first_schema_live_on(server: Embedded, sett
                     3, 60, now(), CASE WHEN $5 <> 'waiting' THEN now() END, CASE WHEN $7 THEN now() END, 3600,
                     now() + interval '1 hour')
             """,
-            new_id(), account, environment, key, status, ready, ended,
+            new_id(), account, environment, by, status, ready, ended,
         )  # fmt: skip
     await old.close()
 
