@@ -156,6 +156,16 @@ def test_the_pause_is_the_one_asked_for(
     assert seconds <= talk.pauses[0] <= seconds * 1.1
 
 
+def test_no_retry_is_immediate(talk: Talk, service: PlayedService) -> None:
+    """A service that asks for no pause is given the first one all the same."""
+    service.plays(CREATE, service.refuses(429, headers={"Retry-After": "0"}))
+
+    talk(create)
+
+    assert len(talk.pauses) == 1
+    assert 0.75 <= talk.pauses[0] <= 1
+
+
 def test_no_answer_at_all_is_unreachable(talk: Talk, service: PlayedService) -> None:
     """After the last try the caller hears where nobody answered, and why; httpx's exception is the cause."""
     service.plays("GET /v1/models", *[service.hangs_up] * 3)
@@ -289,8 +299,8 @@ def test_no_pause_is_too_short_or_too_long(
     if status < 400 or status in (402, 422) or headers.get("X-Should-Retry") == "false":
         assert pause is None
     if pause is not None:
-        assert pause >= (0.75 if asked is None else asked)
-        assert pause <= (LONGEST_PAUSE_SECONDS if asked is None else LONGEST_ASKED_SECONDS * 1.1)
+        assert pause >= (asked or 0.75)
+        assert pause <= (LONGEST_ASKED_SECONDS * 1.1 if asked else LONGEST_PAUSE_SECONDS)
 
 
 def test_a_request_that_cannot_be_sent_is_not_tried_again() -> None:

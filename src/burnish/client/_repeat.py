@@ -35,7 +35,7 @@ def pause_before_retry(
     if not _worth_repeating(outcome):
         return None
     asked = asked_pause(outcome.headers)
-    if asked is None:
+    if not asked:  # asked for no pause at all, we still make one: an immediate retry only adds to a burst
         return _own_pause(tried, chance)
     if asked > LONGEST_ASKED_SECONDS:
         return None
