@@ -202,6 +202,22 @@ def test_killed_at_any_moment_nothing_is_paid_twice(
     assert (len(service.tasks), len(service.uploads)) == (1, uploads)
 
 
+def test_killed_before_the_last_line_was_written_it_is_done_all_the_same(
+    place: Place, service: PlayedService
+) -> None:
+    """The result is in its place, and the journal does not say so yet: it is known as the batch's own."""
+    place.put("a.jpg")
+    place.enhance("a.jpg", "-o", "out", "--format", "png")
+    journal = place.folder / "out" / ".burnish-enhance.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert b'"saved"' in lines[-1]
+    journal.write_bytes(b"".join(lines[:-1]))
+
+    code, events, _ = place.enhance("a.jpg", "-o", "out", "--format", "png")
+
+    assert (code, events[-1]["done"], len(service.tasks), place.results()) == (0, 1, 1, ["a.png"])
+
+
 def test_a_task_is_found_again_when_its_key_is_forgotten(place: Place, service: PlayedService) -> None:
     """A day after it was killed the service knows the idempotency key no more; the task is found by its metadata."""
     place.put("a.jpg")

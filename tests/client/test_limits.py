@@ -124,6 +124,23 @@ async def test_so_many_run_at_once(service: PlayedService, lane: str, at_once: i
     assert (len(service.tasks), len(service.of(MODELS))) == (12, 1)
 
 
+async def test_a_plan_of_two_is_never_asked_for_three(service: PlayedService) -> None:
+    """The first task goes alone until the service has told how many there may be; then there are so many."""
+    service.limits = {
+        "RateLimit-Policy": '"tasks-at-once";q=2;qu="concurrent-requests"',
+        "RateLimit": '"tasks-at-once";r=1',
+    }
+    release = threading.Event()
+    service.plays(READ, *[service.waits_for(release)] * 8)
+    async with burnish.AsyncClient(service.url, KEY) as client, asyncio.TaskGroup() as group:
+        runs = [group.create_task(client.tasks.run("upscale", {"image": "upload_9"})) for _ in range(8)]
+        await until(lambda: len(service.of(READ)) == 2)
+        assert (len(service.tasks), client.tasks.at_once("upscale")) == (2, 2)
+        release.set()
+
+    assert all(run.result().succeeded for run in runs)
+
+
 def test_threads_take_turns_too(service: PlayedService) -> None:
     """Eight threads that share a `Client`: five at once, and each has its result."""
     release = threading.Event()

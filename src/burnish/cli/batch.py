@@ -219,7 +219,10 @@ class _Batch:
             if before := self._done_before(file) or self._refusal(file):
                 return before
             entry, task = await self._work(file, self._journal.entry(file, self._fingerprint))
-            saved = [(await self._save(file, task, output), output) for output in task.outputs]
+            saved = []
+            for output in task.outputs:
+                entry, path = await self._save(file, entry, task, output)
+                saved.append((path, output))
             paths = tuple(str(path.resolve()) for path, _ in saved)
             self._journal.write(replace(entry, saved=paths, credits=task.cost.charged))
         except FileExistsError as error:
@@ -250,8 +253,9 @@ class _Batch:
         if not file.stat().st_size:
             return failure(file, "empty_file", "The file is empty.")
         if not self._order.overwrite:
+            ours = self._journal.entry(file, self._fingerprint).saving or ()
             for target in self._names.likely(file, self._order.parameters.get("format")):
-                if target.exists():
+                if target.exists() and str(target.resolve()) not in ours:
                     return failure(file, "output_exists", f"{target} exists already.")
         return None
 
@@ -351,14 +355,27 @@ class _Batch:
                 return  # there is none
             self._display.said(f"A task that was under way could not be cancelled: {error or 'no answer'}")
 
-    async def _save(self, file: Path, task: Task, output: Output) -> Path:
+    async def _save(self, file: Path, entry: Entry, task: Task, output: Output) -> tuple[Entry, Path]:
+        """One result, where it belongs. What is there already is replaced only where it may be, or is ours."""
         self._tell(file, "download", 0.0, task.id)
         target = self._names.take(file, output)
         target.parent.mkdir(parents=True, exist_ok=True)
-        progress = partial(self._tell_bytes, file, "download", task.id)
-        return await self._client.outputs.download(
-            output, target, overwrite=self._order.overwrite, progress=progress
+        ours = str(target.resolve()) in (entry.saving or ())
+        entry = self._claimed(entry, target)
+        path = await self._client.outputs.download(
+            output,
+            target,
+            overwrite=self._order.overwrite or ours,
+            progress=partial(self._tell_bytes, file, "download", task.id),
         )
+        return entry, path
+
+    def _claimed(self, entry: Entry, target: Path) -> Entry:
+        """With the place noted as ours, where nothing is in it yet."""
+        place, before = str(target.resolve()), entry.saving or ()
+        if place in before or os.path.lexists(target):
+            return entry
+        return self._journal.write(replace(entry, saving=(*before, place)))
 
     def _tell_bytes(
         self, file: Path, stage: Stage, task_id: str | None, count: int, size: int | None

@@ -28,6 +28,7 @@ NAME: Final = ".burnish-enhance.jsonl"
 class Entry:
     """A file under one order, as far as it has come. `order` is the model with its parameters; `round` counts the tasks
     that are made of it, one after the other. `asked_at`: in seconds since 1970, before its task was asked for.
+    `saving`: where nothing was before its results went there, so that what is there now is ours.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Entry:
     upload: str | None = None
     asked_at: float | None = None
     task: str | None = None
+    saving: tuple[str, ...] | None = None
     saved: tuple[str, ...] | None = None
     credits: int = 0
 
@@ -151,9 +153,8 @@ def _line(text: bytes) -> dict[str, Any] | None:
 
 def _entry(line: dict[str, Any]) -> Entry | None:
     known = {name: value for name, value in line.items() if name in _FIELDS}
-    if "saved" in known:
-        known["saved"] = tuple(known["saved"])
     try:
+        known |= {name: tuple(known[name]) for name in ("saving", "saved") if name in known}
         return Entry(**known)
     except TypeError:
         return None

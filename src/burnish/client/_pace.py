@@ -5,8 +5,9 @@ One for each client, shared by everything that it does at once. `_remote.py` ask
 
 - Requests that create and those that read keep to `create-rate` and `read-rate` (or `key-rate`, for both) as the
   headers tell them. Until the first reply to one that creates, there is one at a time.
-- Tasks under way: 5 at once of light models and 2 of heavy ones to begin with; then as the headers tell. One more with
-  every task that was admitted while there was room left, half as many when one was refused.
+- Tasks under way: the first alone, until the reply to its creation; then 5 at once of light models and 2 of heavy ones,
+  as far as the headers tell of room. One more with every task that was admitted while there was room left, half as
+  many when one was refused.
 """
 
 import math
@@ -57,6 +58,8 @@ class Pace:
             "heavy": Gate(HEAVY_AT_ONCE, MOST_AT_ONCE),
             "all": Gate(MOST_AT_ONCE),
         }
+        self._first = Gate(1)
+        self._answered = False
         self._heavy: set[str] = set()  #: told to be by headers
         self._creating: Counter[str] = Counter()
 
@@ -114,11 +117,13 @@ class Pace:
     def gates(self, model: str) -> list[Gate]:
         """What a task of that model passes, one after the other."""
         with self._lock:
-            return [self._gate(name) for name in self._names(model)]
+            named = [self._gate(name) for name in self._names(model)]
+            return named if self._answered else [self._first, *named]
 
     def at_once(self, model: str) -> int:
         """How many tasks of that model this client would have under way now."""
-        return int(min(gate.width for gate in self.gates(model)))
+        with self._lock:
+            return int(min(self._gate(name).width for name in self._names(model)))
 
     def creating(self, model: str, count: int) -> None:
         """So many more requests for a task of that model are under way, or so many less."""
@@ -136,6 +141,7 @@ class Pace:
             told = [room for room in left if room is not None]
             if told and min(told) > 0:
                 self._gate(lane).grow(MOST_AT_ONCE)
+            self._go_on()
 
     def refused(self, model: str, response: httpx.Response) -> None:
         """A task was refused: where that was for tasks under way, half as many are enough."""
@@ -146,6 +152,12 @@ class Pace:
             self._gate(lane).halve()
             for name, standing in standings(response.headers).items():
                 self._narrow(model, name, standing, ours=0)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """The service has answered a creation: what it tells of room for tasks is known."""
+        self._answered = True
+        self._first.open()
 
     def _narrow(self, model: str, name: str, standing: Standing, *, ours: int) -> int | None:
         """Make a gate as narrow as the service says; the room that is left, where this is such a limit.
