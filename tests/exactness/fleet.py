@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from burnish.keys.plan import Plans
+from burnish.keys.plan import Plans, load_plans
 from burnish.storage.postgres import Database
 from burnish.tasks.audit import audit
 from real_service import Service, serving
@@ -27,26 +27,30 @@ class Fleet:
     db: Database
     plans: Plans
 
-    async def crowd(
-        self, keys: Collection[str], model: str = "noop"
-    ) -> tuple[list[dict[str, Any]], Counter[str]]:
-        """Two hundred callers, spread over the processes and the keys, each with one task, at the same moment.
+    async def everyone(
+        self, keys: Collection[str], path: str, body: dict[str, Any], **headers: str
+    ) -> list[httpx.Response]:
+        """Two hundred callers, spread over the processes and the keys, each with this request, at the same moment.
 
-        What was admitted, and how often each refusal was given. Who is told that the service is busy asks again, as
-        clients do.
+        Who is told that the service is busy, or still deciding, asks again, as clients do.
         """
         names = list(keys)
-        body = {"model": model, "input": {"seconds": 0}}
 
         async def call(number: int) -> httpx.Response:
             service = self.services[number % _PROCESSES]
-            headers = {"Authorization": f"Bearer {names[number // _PROCESSES % len(names)]}"}
+            key = {"Authorization": f"Bearer {names[number // _PROCESSES % len(names)]}"}
             while True:
-                reply = await service.http.post("/v1/tasks", json=body, headers=headers)
-                if reply.status_code != 503:
+                reply = await service.http.post(path, json=body, headers=headers | key)
+                if reply.status_code not in (409, 503):
                     return reply
 
-        replies = await asyncio.gather(*(call(number) for number in range(CALLERS)))
+        return await asyncio.gather(*(call(number) for number in range(CALLERS)))
+
+    async def crowd(
+        self, keys: Collection[str], model: str = "noop"
+    ) -> tuple[list[dict[str, Any]], Counter[str]]:
+        """A task each: what was admitted, and how often each refusal was given."""
+        replies = await self.everyone(keys, "/v1/tasks", {"model": model, "input": {"seconds": 0}})
         admitted = [reply.json() for reply in replies if reply.status_code == 202]
         refused = Counter(reply.json()["error"]["code"] for reply in replies if reply.status_code != 202)
         return admitted, refused
@@ -72,8 +76,6 @@ class Fleet:
 @contextlib.asynccontextmanager
 async def sailing(folder: Path, database_url: str, plans: Path, db: Database) -> AsyncIterator[Fleet]:
     """The fleet, up; gone at the end."""
-    from burnish.keys.plan import load_plans
-
     environ = {
         "BURNISH_DATABASE_URL": database_url,
         "BURNISH_SECRET_KEYS": "the-same-on-every-machine-0123456789",

@@ -1,5 +1,6 @@
 """Two hundred callers at once, through four API processes, on one account: exactly what a quota allows is admitted."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ at_once = { models = { noop = { limit = 29 } } }
 [day]
 metered = false
 windows = { day = { limit = 41 } }
+
+[name]
+metered = false
+windows = { same_name = { limit = 13, seconds = 3600 } }
 
 [credits]
 metered = true
@@ -147,6 +152,37 @@ async def test_a_days_tasks_are_exactly_so_many(fleet: Fleet) -> None:
     assert (len(admitted), refused) == (41, {"daily_limit_reached": CALLERS - 41})
     await fleet.cancel(admitted, keys[0])
     assert await fleet.crowd(keys) == ([], {"daily_limit_reached": CALLERS})
+    await fleet.well()
+
+
+async def test_a_file_name_is_registered_exactly_so_often(fleet: Fleet) -> None:
+    """Whichever process is asked; another name is free."""
+    _, keys = await _account(fleet, "name")
+    body = {"filename": "IMG_0001.jpg", "content_type": "image/jpeg", "size_bytes": 1}
+    replies = await fleet.everyone(keys, "/v1/uploads", body)
+    told = Counter(
+        reply.status_code if reply.is_success else reply.json()["error"]["code"] for reply in replies
+    )
+    assert told == {201: 13, "duplicate_name": CALLERS - 13}
+    replies = await fleet.everyone(keys, "/v1/uploads", body | {"filename": "IMG_0002.jpg"})
+    assert sum(reply.is_success for reply in replies) == 13
+
+
+async def test_one_idempotency_key_makes_one_task(fleet: Fleet) -> None:
+    """Sent two hundred times at once, to every process: one task, one credit, one use; every answer tells of it."""
+    account, keys = await _account(fleet, "everything", keys=3, credits_=100)
+    body = {"model": "noop", "input": {}}
+    replies = await fleet.everyone(keys, "/v1/tasks", body, **{"Idempotency-Key": "order-1042"})
+    assert {reply.status_code for reply in replies} == {202}
+    assert len({reply.json()["id"] for reply in replies}) == 1
+    assert sum("idempotent-replayed" not in reply.headers for reply in replies) == 1
+    assert await _credits(fleet, account) == (99, 1, 0)
+    async with fleet.db.reading() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM tasks WHERE account_id = $1", account) == 1
+        used = await connection.fetchval(
+            "SELECT used FROM windows WHERE account_id = $1 AND name = 'day'", account
+        )
+    assert used == 1
     await fleet.well()
 
 
