@@ -1,23 +1,29 @@
 """Random sequences of everything that may happen to tasks: every invariant holds after each of them."""
 
+import hashlib
 import random
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from burnish.errors import Failed
+from burnish.credits.grant import grant
+from burnish.errors import Failed, InsufficientCredits, Limited
 from burnish.ids import new_id
-from burnish.keys.store import ensure_account
+from burnish.keys.plan import OWNER, Plans
+from burnish.keys.store import ensure_account, set_terms
 from burnish.settings import Settings
 from burnish.storage.postgres import Database
 from burnish.tasks import lease
 from burnish.tasks.arrive import Seen
 from burnish.tasks.audit import audit
 from burnish.tasks.cancel import cancel
+from burnish.tasks.submit import Once, Submission
 from burnish.tasks.task import FINAL, MOVES, Claimed, Task
-from burnish.workers.sweep import _lost_leases, _raised_ceilings
+from burnish.workers.sweep import _expired_credits, _lost_leases, _old_counts, _raised_ceilings
 from tasks.story import Story, a_submission, an_upscale, tell
 from terms import queueing
 
@@ -124,5 +130,152 @@ async def test_every_invariant_holds_after_every_step(
         accounts = [await ensure_account(tx, new_id(), name, db.clock.now()) for name in ("a", "b")]
     world = _World(tell(db, settings, queueing(ceiling)), accounts, seed)
     for name in steps:
+        await world.step(name)
+        await world.check()
+
+
+# --- with everything that limits and costs ------------------------------------------------------------------------
+
+_METERED: Final = st.lists(
+    st.sampled_from(
+        ["submit", "submit", "submit", "submit_url", "again", "claim", "end", "fail", "end_late", "fetch", "arrive",
+         "refuse", "cancel", "release", "lose", "renew", "grant", "terms", "hours", "sweep"]
+    ),
+    min_size=5,
+    max_size=50,
+)  # fmt: skip
+_LIMITS: Final = st.fixed_dictionaries(
+    {
+        "at_once": st.fixed_dictionaries(
+            {},
+            optional={
+                place: st.fixed_dictionaries(
+                    {
+                        "limit": st.integers(0, 4),
+                        "on_limit": st.sampled_from(["reject", "queue", "error_state"]),
+                    }
+                )
+                for place in ("account", "key")
+            },
+        ),
+        "windows": st.fixed_dictionaries(
+            {},
+            optional={
+                "day": st.fixed_dictionaries(
+                    {
+                        "limit": st.integers(1, 12),
+                        "kind": st.sampled_from(["calendar", "rolling"]),
+                        "on_limit": st.sampled_from(["reject", "error_state"]),
+                        "enforce": st.sampled_from(["always", "shadow"]),
+                    }
+                )
+            },
+        ),
+    }
+)
+
+
+class _MeteredWorld(_World):
+    """The same under two plans, with keys, credits that expire, and requests that come again."""
+
+    def __init__(self, story: Story, accounts: list[UUID], seed: int) -> None:
+        super().__init__(story, accounts, seed)
+        self.keys = {account: [new_id(), new_id()] for account in accounts}
+        self.asked: list[tuple[Submission, UUID]] = []
+        self.granted = 0
+
+    async def step(self, name: str) -> None:
+        pick = self.random.choice
+        if name in ("submit", "submit_url"):
+            account = pick(self.accounts)
+            make = a_submission if name == "submit" else an_upscale
+            source = () if name == "submit" else ("https://example.com/a.png",)
+            await self._ask(
+                make(
+                    account, *source, key_id=pick([*self.keys[account], None]), max_attempts=2,
+                    credit_cap=pick([None, 3]), max_credits=pick([None, None, 5]),
+                    on_limit=pick([None, "reject"]), once=self._once(),
+                )
+            )  # fmt: skip
+        elif name == "again" and self.asked:
+            first, task_id = pick(self.asked)
+            await self._ask(msgspec.structs.replace(first, id=new_id()), task_id)
+        elif name == "grant":
+            now = self.story.db.clock.now()
+            ends = pick([None, now + timedelta(hours=5), now + timedelta(days=2)])
+            self.granted += 1
+            await grant(
+                self.story.db, pick(self.accounts), self.random.randint(1, 12), kind=pick(["paid", "given"]),
+                idempotency_key=str(self.granted), expires_at=ends, now=now,
+            )  # fmt: skip
+        elif name == "terms":
+            async with self.story.db.transaction() as tx:
+                await set_terms(tx, pick(self.accounts), pick([OWNER, "other"]), "{}")
+            await _raised_ceilings(_resources(self.story))
+        elif name == "hours":
+            async with self.story.db.transaction() as tx:
+                await tx.execute(
+                    "UPDATE clock SET ahead = ahead + make_interval(hours => $1)", pick([-1, 1, 7, 25])
+                )
+            await self.story.db._hear_time()
+            await super().step("lose")  # no lease lasts for so long
+        elif name == "sweep":
+            await _expired_credits(_resources(self.story))
+            await _old_counts(_resources(self.story))
+        else:
+            await super().step(name)
+
+    def _once(self) -> Once | None:
+        key = self.random.choice(["", "", *"abcdefgh"])
+        return Once("live POST /v1/tasks", key, hashlib.sha256(b"").digest()) if key else None
+
+    async def _ask(self, submission: Submission, made: UUID | None = None) -> None:
+        """Admitted, or found to be admitted already, or refused; `made`: by the same request, before."""
+        try:
+            admission = await self.story.submissions.submit(submission)
+        except (Limited, InsufficientCredits):
+            return
+        if admission.replayed:
+            assert admission.task.id in self.seen, "a replay is of a task that was admitted"
+            assert submission.id not in await self.story.read([submission.id])
+        else:
+            self.seen[admission.task.id] = admission.task
+            assert made is None or submission.once is None or self._forgotten(made)
+        if submission.once is not None:
+            self.asked.append((submission, admission.task.id))
+
+    def _forgotten(self, task_id: UUID) -> bool:
+        """Whether a day has passed since its request."""
+        return self.story.db.clock.now() - self.seen[task_id].created_at > timedelta(hours=24)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=_METERED,
+    seed=st.integers(0, 1_000_000),
+    limits=_LIMITS,
+    others=_LIMITS,
+    weight=st.integers(1, 1000),
+)
+async def test_every_invariant_holds_whatever_limits_and_costs(
+    steps: list[str],
+    seed: int,
+    limits: dict[str, Any],
+    others: dict[str, Any],
+    weight: int,
+    db: Database,
+    settings: Settings,
+) -> None:
+    """Ceilings, days, credits, caps, keys that come again, plans that change and hours that pass: nothing is lost, nothing
+    is spent twice, nothing is given away.
+    """
+    async with db.transaction() as tx:
+        await tx.execute("TRUNCATE tasks, blobs, windows, entries, usage, idempotency, accounts CASCADE")
+        await tx.execute("UPDATE clock SET ahead = '0'")
+        accounts = [await ensure_account(tx, new_id(), name, db.clock.now()) for name in ("a", "b")]
+    await db._hear_time()
+    plans = Plans({OWNER: limits | {"weight": weight}, "other": others | {"metered": False}})
+    world = _MeteredWorld(tell(db, settings, plans), accounts, seed)
+    for name in ["grant", "grant", *steps]:
         await world.step(name)
         await world.check()
