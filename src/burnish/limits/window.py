@@ -75,8 +75,10 @@ def span(window: Window, now: datetime) -> Span:
 
 
 def used(window: Window, span: Span, rows: Iterable[tuple[datetime, int]]) -> Used:
-    """What its rows (starts_at, used) come to."""
-    counted = [(starts_at, count) for starts_at, count in rows if count and starts_at >= span.since]
+    """What its rows (starts_at, used) come to. A clock that was put back leaves rows that are still to come."""
+    counted = [
+        (starts_at, count) for starts_at, count in rows if count and span.since <= starts_at < span.ends_at
+    ]
     total = sum(count for _, count in counted)
     if window.kind == "calendar" or not counted:
         return Used(total, span.ends_at, span.ends_at)
