@@ -20,7 +20,7 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 async def read_open_grants(tx: Connection, account_ids: Collection[UUID]) -> dict[UUID, list[Grant]]:
     """By account, the grants of which something is available, expired ones among them."""
     rows = await tx.fetch(
-        "SELECT account_id, id, available, expires_at FROM grants WHERE account_id = ANY($1) AND available > 0",
+        "SELECT account_id, id, available, expires_at FROM grants WHERE account_id = ANY($1) AND NOT spent",
         list(account_ids),
     )
     found: defaultdict[UUID, list[Grant]] = defaultdict(list)
@@ -153,7 +153,7 @@ async def find_grant(connection: Connection, account_id: UUID, idempotency_key: 
 async def accounts_with_expired(connection: Connection, now: datetime, rows: int) -> list[UUID]:
     """Accounts that have credits whose time is over."""
     found = await connection.fetch(
-        "SELECT DISTINCT account_id FROM (SELECT account_id FROM grants WHERE available > 0 AND expires_at <= $1 "
+        "SELECT DISTINCT account_id FROM (SELECT account_id FROM grants WHERE NOT spent AND expires_at <= $1 "
         "ORDER BY expires_at LIMIT $2) AS due",
         now,
         rows,
@@ -168,7 +168,7 @@ async def read_account(connection: Connection, account_id: UUID, now: datetime) 
         SELECT a.granted, a.available - due.credits AS available, a.held, a.charged, a.expired + due.credits AS expired
         FROM accounts a, LATERAL (
             SELECT coalesce(sum(available), 0)::bigint AS credits FROM grants
-            WHERE account_id = a.id AND available > 0 AND expires_at <= $2
+            WHERE account_id = a.id AND NOT spent AND expires_at <= $2
         ) AS due
         WHERE a.id = $1
         """,
@@ -187,7 +187,7 @@ async def list_open_grants(connection: Connection, account_id: UUID, now: dateti
     found: list[Any] = await connection.fetch(
         _GRANT
         + """
-        WHERE account_id = $1 AND available > 0 AND (expires_at IS NULL OR expires_at > $2)
+        WHERE account_id = $1 AND NOT spent AND (expires_at IS NULL OR expires_at > $2)
         ORDER BY expires_at, id LIMIT $3
         """,
         account_id,

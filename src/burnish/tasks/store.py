@@ -67,7 +67,7 @@ SELECT l.id, l.plan, l.overrides, l.test, l.queue, l.created_at, l.listens,
 FROM locked l
 CROSS JOIN LATERAL (
     SELECT array_agg(g.id) AS ids, array_agg(g.available) AS available, array_agg(g.expires_at) AS expires_at
-    FROM grants g WHERE g.account_id = l.id AND g.available > 0
+    FROM grants g WHERE g.account_id = l.id AND NOT g.spent
 ) AS g
 CROSS JOIN LATERAL (
     SELECT array_agg(w.name) AS names, array_agg(w.subject) AS subjects, array_agg(w.starts_at) AS starts_at,
