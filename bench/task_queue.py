@@ -3,7 +3,8 @@
 Burnish: submitted through `tasks/submit` (no HTTP), committed with fsync before each answer, claimed and ended by one
 worker process with a no-op runner, ended meaning that its ending is committed too. Peers: their own producer and one
 worker process each, as their documentation starts them; on Redis without persistence (dramatiq, taskiq, celery), on
-the same PostgreSQL (procrastinate). A peer's task is done when its function has been called.
+the same PostgreSQL (procrastinate). A peer's task is done when its function has been called. Beside each latency stands
+what this disk took for one fsync of a page at that moment: Burnish waits for one between submitting and starting.
 
 Every no-op writes one record (number, monotonic time) to a file, in the peers and in Burnish alike.
 """
@@ -96,6 +97,7 @@ async def _measure(name: str, python: str, environ: dict[str, str], folder: Path
         await _produce(run, environ, folder, 20, 100.0)  # the worker is up and warm
         flood = await _produce(run, environ, folder, TASKS, 0.0)
         calm = await _produce(run, environ, folder, LATENCY_TASKS, 50.0)
+        fsync = _fsync_seconds(folder / "log-page")
     finally:
         os.killpg(worker.pid, signal.SIGTERM)
         try:
@@ -112,7 +114,26 @@ async def _measure(name: str, python: str, environ: dict[str, str], folder: Path
         "worker": TASKS / (max(started) - min(started)),
         "p50": waits[len(waits) // 2] * 1000,
         "p99": waits[int(len(waits) * 0.99)] * 1000,
+        "fsync": fsync * 1000,
     }
+
+
+def _fsync_seconds(file: Path) -> float:
+    """How long this disk takes, now, to keep one page of a file that is there: what no durable submission can go below."""
+    fd = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(fd, bytes(1 << 20), 0)
+        os.fsync(fd)
+        times = []
+        for page in range(100):
+            began = time.monotonic()
+            os.pwrite(fd, b"x" * 8192, page * 8192)
+            os.fdatasync(fd)
+            times.append(time.monotonic() - began)
+            time.sleep(0.005)
+    finally:
+        os.close(fd)
+    return statistics.median(times)
 
 
 async def _produce(run: list[str], environ: dict[str, str], folder: Path, tasks: int, rate: float) -> dict:  # type: ignore[type-arg]
@@ -151,10 +172,12 @@ def _report(results: dict[str, list[dict[str, float]]], missing: dict[str, str])
         name: {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
         for name, rounds in results.items()
     }
-    print(f"{'queue':14} {'submit/s':>9} {'worker/s':>9} {'end to end/s':>13} {'p50 ms':>8} {'p99 ms':>8}")
+    print(
+        f"{'queue':14} {'submit/s':>9} {'worker/s':>9} {'end to end/s':>13} {'p50 ms':>8} {'p99 ms':>8} {'fsync ms':>9}"
+    )
     for name, row in sorted(median.items(), key=lambda item: -item[1]["through"]):
         print(
-            f"{name:14} {row['submit']:9.0f} {row['worker']:9.0f} {row['through']:13.0f} {row['p50']:8.2f} {row['p99']:8.2f}"
+            f"{name:14} {row['submit']:9.0f} {row['worker']:9.0f} {row['through']:13.0f} {row['p50']:8.2f} {row['p99']:8.2f} {row['fsync']:9.2f}"
         )
     for name, why in missing.items():
         print(f"{name:14} not measured: {why}")
