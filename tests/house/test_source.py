@@ -26,6 +26,10 @@ CATCH_ALLS = {
     ),
     "src/burnish/web/bodies.py": (1, "what is thrown into the reading of a body is passed on into it"),
     "src/burnish/web/endpoint.py": (1, "a request's failure is its own; the process goes on"),
+    "src/burnish/webhooks/deliver.py": (
+        1,
+        "a fault of ours is a failed try, not a receiver that is never given back",
+    ),
     "src/burnish/workers/deliver.py": (1, "as the worker's loops: one receiver's turn fails alone"),
     "src/burnish/workers/worker.py": (5, "the worker's loops outlive whatever happens in them"),
 }

@@ -57,6 +57,8 @@ def test_nothing_else_accepts(status: int | None) -> None:
         (429, "999999999", 86_400),
         (429, "soon", 5),
         (429, "-5", 5),
+        (503, "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 5),
+        (429, "1 Jan 2024 00:00:00 +9999999999999999999", 5),
         (429, format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
         (429, format_datetime(NOW - timedelta(seconds=90), usegmt=True), 5),
     ],

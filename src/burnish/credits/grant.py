@@ -107,7 +107,8 @@ async def expire(db: Database, account_id: UUID, now: datetime) -> int:
 async def purchase(
     db: Database, account_id: UUID, output_id: UUID, credits_: int, *, key_id: UUID | None, now: datetime
 ) -> bool:
-    """Take the price of an output, once, however many downloads race; False where it was taken before.
+    """Take the price of an output, once, however many downloads race; False where it was taken before. A key's cap is on
+    tasks: it does not keep anybody from what a task has made.
 
     Raises:
         InsufficientCredits: there are too few.

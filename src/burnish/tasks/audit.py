@@ -65,6 +65,13 @@ _COUNTS: Final = {
         "objects whose time was over long ago: is a worker running?",
         "SELECT count(*) FROM objects WHERE delete_at < $1::timestamptz - $2::interval",
     ),
+    "forgotten_deliveries": (
+        "deliveries that are due and that no receiver will be asked to take",
+        """
+        SELECT count(*) FROM deliveries d WHERE d.state = 'due' AND NOT EXISTS (
+            SELECT FROM receivers r WHERE r.id = d.receiver AND (r.due_at IS NOT NULL OR r.leased_until IS NOT NULL))
+        """,
+    ),
     "unswept_leases": (
         "leases that ran out long ago and were not swept: is a worker running?",
         "SELECT count(*) FROM tasks WHERE leased_until < $1::timestamptz - $2::interval",
@@ -170,7 +177,7 @@ SELECT * FROM (
                 AND NOT coalesce(t.status_reason = ANY($2), false))
         ELSE (
             SELECT coalesce(sum(e.held + e.charged), 0)::bigint FROM entries e
-            WHERE e.account_id = w.account_id AND e.key_id = w.subject::uuid)
+            WHERE e.account_id = w.account_id AND e.key_id = w.subject::uuid AND e.kind <> 'purchase')
         END AS found
     FROM windows w WHERE w.account_id = $1 AND w.name IN ('day', 'key-credits')
 ) AS counted WHERE used <> found

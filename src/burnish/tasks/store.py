@@ -595,14 +595,14 @@ async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, ro
         SELECT t.id, t.account_id, t.environment, t.expires_at FROM tasks t JOIN accounts a ON a.id = t.account_id
         WHERE t.ended_at IS NOT NULL AND t.expires_at > 'epoch'::timestamptz + $1 * interval '1 microsecond'
           AND t.expires_at <= $2 AND a.listens AND t.expires_at - t.ended_at > $3::interval
-        ORDER BY t.expires_at LIMIT $4
-        """,
+        ORDER BY t.expires_at FETCH FIRST ($4::int) ROWS WITH TIES
+        """,  # with ties: tasks that ended together end together, and the cursor has no other place between them
         told,
         now + before_end,
         before_end,
         rows,
     )
-    reached = found[-1]["expires_at"] if len(found) == rows else now + before_end
+    reached = found[-1]["expires_at"] if len(found) >= rows else now + before_end
     await tx.execute("UPDATE counters SET value = $1 WHERE name = 'expiring_told'", microsecond(reached))
     return found
 

@@ -88,7 +88,7 @@ class Deliverer:
                 row, answer = await self._try(delivery)
                 tries.append(row)
                 answers.append(answer)
-                stop = stop or not answer.accepted
+                stop = stop or not (answer.accepted or answer.hopeless)
 
         await asyncio.gather(*(lane() for _ in range(min(_AT_ONCE, len(receiver.due)))))
         return self._outcome(receiver, tries, answers)
@@ -97,12 +97,13 @@ class Deliverer:
         self, receiver: Receiver, tries: Sequence[tuple[Any, ...]], answers: Sequence[Answer]
     ) -> Outcome:
         now = self._clock.now()
-        failed = [answer for answer in answers if not answer.accepted]
+        failed = [answer for answer in answers if not answer.accepted and not answer.hopeless]
         if not failed:
-            keep = receiver.failures if not answers else 0
+            keep = 0 if any(answer.accepted for answer in answers) else receiver.failures
             since = receiver.failing_since if keep else None
-            return Outcome(receiver, tries, bool(answers), keep, since, None)
-        failures = receiver.failures + 1 if len(failed) == len(answers) else 1
+            accepted = any(answer.accepted for answer in answers)
+            return Outcome(receiver, tries, accepted, keep, since, None)
+        failures = 1 if any(answer.accepted for answer in answers) else receiver.failures + 1
         since = receiver.failing_since if failures > 1 and receiver.failing_since else now
         why = None
         if any(answer.gone for answer in failed):
@@ -110,17 +111,23 @@ class Deliverer:
         elif now - since >= GIVE_UP:
             why = f"It has accepted nothing since {since:%Y-%m-%d %H:%M} UTC."
         chance = random.random()
-        accepted = len(failed) < len(answers)
+        accepted = any(answer.accepted for answer in answers)
         return Outcome(receiver, tries, accepted, failures, since, now + shut_for(failures, chance), why)
 
     async def _try(self, delivery: Delivery) -> tuple[tuple[Any, ...], Answer]:
         """The row of one try, and what was answered."""
         started = time.monotonic()
         tries = delivery.tries + 1
-        body = delivery.body if delivery.body is not None else await self._renders[delivery.dialect](delivery)
-        answer, reply = await self._send(replace(delivery, body=body))
+        body, reply = delivery.body, None
+        try:
+            if body is None:
+                body = await self._renders[delivery.dialect](delivery)
+            answer, reply = await self._send(replace(delivery, body=body))
+        except Exception:  # a fault of ours is a failed try, not a receiver that is never given back
+            _log.exception("delivery_not_sent", delivery=str(delivery.id))
+            answer = Answer(None, "It could not be sent; the log of the worker says why.")
         now = self._clock.now()
-        again = next_try(answer, tries, now, random.random()) if body is not None else None
+        again = None if answer.hopeless else next_try(answer, tries, now, random.random())
         state = "accepted" if answer.accepted else "due" if again else "dead"
         milliseconds = int((time.monotonic() - started) * 1000)
         _log.info(
@@ -148,9 +155,11 @@ class Deliverer:
 
     async def _send(self, delivery: Delivery) -> tuple[Answer, str | None]:
         if delivery.body is None:
-            return Answer(None, "There is nothing left to tell: the task is gone."), None
+            return Answer(None, "There is nothing left to tell: the task is gone.", hopeless=True), None
+        if delivery.signer_id is None or delivery.secret is None:
+            return Answer(None, "Its endpoint is gone.", hopeless=True), None
         try:
-            keys = self._keys(delivery)
+            keys = self._keys(delivery, delivery.signer_id, delivery.secret)
             headers = signed_headers(to_wire(PREFIX, delivery.id), self._clock.now(), delivery.body, keys) | {
                 "Content-Type": "application/json"
             }
@@ -172,10 +181,10 @@ class Deliverer:
         error = None if reply.status < 300 else f"It answered {reply.status}."
         return Answer(reply.status, error, reply.headers.get("retry-after")), text[:_REPLY_LETTERS]
 
-    def _keys(self, delivery: Delivery) -> list[bytes]:
+    def _keys(self, delivery: Delivery, signer_id: UUID, secret: bytes) -> list[bytes]:
         """The secrets that sign: the present one, and the one before while it is replaced."""
-        bound = purpose(delivery.signer_id)
-        keys = [self._seal.open(delivery.secret, bound)]
+        bound = purpose(signer_id)
+        keys = [self._seal.open(secret, bound)]
         until = delivery.former_until
         if delivery.former_secret is not None and until is not None and until > self._clock.now():
             keys.append(self._seal.open(delivery.former_secret, bound))

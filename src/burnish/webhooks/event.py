@@ -64,7 +64,7 @@ class Delivery:
     body: bytes | None
     tries: int
     created_at: datetime
-    signer_id: UUID  #: whose secret signs it
-    secret: bytes
+    signer_id: UUID | None  #: whose secret signs it; None: it is gone
+    secret: bytes | None
     former_secret: bytes | None
     former_until: datetime | None

@@ -28,11 +28,14 @@ _LATER: Final = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one try. `status` is None where there was no answer, and `error` says why."""
+    """What came of one try. `status` is None where there was no answer, and `error` says why; `hopeless`: no other try can
+    end otherwise, and the receiver is not to blame.
+    """
 
     status: int | None
     error: str | None = None
     retry_after: str | None = None
+    hopeless: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -66,7 +69,7 @@ def _asked_for(answer: Answer, now: datetime) -> float | None:
         return min(int(given), _LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         return None

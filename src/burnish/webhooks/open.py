@@ -82,51 +82,60 @@ async def change_endpoint(
         Invalid: as in opening.
         Unavailable: the database does not answer.
     """
-    changed = replace(
-        endpoint,
-        url=endpoint.url if url is None else url,
-        events=endpoint.events if events is None else tuple(events),
-        description=endpoint.description if description is None else description,
-    )
-    _must_fit(outbound, changed.url, changed.events, changed.description)
-    if disabled is True and endpoint.disabled_at is None:
-        changed = replace(changed, disabled_at=now, disabled_why="It was switched off.")
-    elif disabled is False:
-        changed = replace(changed, disabled_at=None, disabled_why=None)
     with answering():
         async with db.transaction() as tx:
-            await store.lock_account(tx, endpoint.account_id)
+            now_there = await _locked(tx, endpoint)
+            changed = replace(
+                now_there,
+                url=now_there.url if url is None else url,
+                events=now_there.events if events is None else tuple(events),
+                description=now_there.description if description is None else description,
+            )
+            _must_fit(outbound, changed.url, changed.events, changed.description)
             await store.update_endpoint(tx, changed)
-            if disabled is False:
-                await store.forgive(tx, str(endpoint.id), now)
+            if disabled is True:
+                await store.disable(tx, endpoint.id, "It was switched off.", now)
+            elif disabled is False:
+                await store.enable(tx, endpoint.id, now)
             await store.note_listening(tx, endpoint.account_id)
-    return changed
+            return await store.lock_endpoint(tx, endpoint.id) or changed
 
 
 async def rotate_secret(
     db: Database, seal: Seal, endpoint: Endpoint, grace_seconds: int, *, now: datetime
 ) -> tuple[Endpoint, bytes]:
-    """The endpoint with a new secret; the old one signs beside it for `grace_seconds`. Raises Unavailable."""
+    """The endpoint with a new secret; the old one signs beside it for `grace_seconds`. Raises NotFound, Unavailable."""
     secret = new_secret()
-    changed = replace(
-        endpoint,
-        secret=seal.close(secret, purpose(endpoint.id)),
-        former_secret=endpoint.secret if grace_seconds else None,
-        former_until=now + timedelta(seconds=grace_seconds) if grace_seconds else None,
-    )
     with answering():
         async with db.transaction() as tx:
+            now_there = await _locked(tx, endpoint)
+            changed = replace(
+                now_there,
+                secret=seal.close(secret, purpose(endpoint.id)),
+                former_secret=now_there.secret if grace_seconds else None,
+                former_until=now + timedelta(seconds=grace_seconds) if grace_seconds else None,
+            )
             await store.update_endpoint(tx, changed)
     return changed, secret
 
 
 async def close_endpoint(db: Database, endpoint: Endpoint) -> None:
-    """It, what it is owed, and its log are gone. Raises Unavailable."""
+    """It, what it is owed, and its log are gone. Raises NotFound, Unavailable."""
     with answering():
         async with db.transaction() as tx:
-            await store.lock_account(tx, endpoint.account_id)
+            # Locked in a statement of its own: whoever was owing it something has done so when the next one looks.
+            await _locked(tx, endpoint)
             await store.delete_endpoint(tx, endpoint.id)
             await store.note_listening(tx, endpoint.account_id)
+
+
+async def _locked(tx: Connection, endpoint: Endpoint) -> Endpoint:
+    """The endpoint as it is now, for this transaction alone. Raises NotFound."""
+    await store.lock_account(tx, endpoint.account_id)
+    found = await store.lock_endpoint(tx, endpoint.id)
+    if found is None:
+        raise NotFound(f"There is no endpoint {to_wire(PREFIX, endpoint.id)}.")
+    return found
 
 
 async def get_endpoint(
@@ -167,10 +176,9 @@ async def send_test(db: Database, endpoint: Endpoint, now: datetime) -> UUID:
         Conflict: `endpoint_disabled`.
         Unavailable: the database does not answer.
     """
-    if endpoint.disabled_at is not None:
-        raise Conflict("This endpoint is disabled. Enable it first.", code="endpoint_disabled")
     with answering():
         async with db.transaction() as tx:
+            _must_be_enabled(await _locked(tx, endpoint))
             delivery_id = await announce_to(tx, endpoint, WEBHOOK_TEST, b'{"hello":"It works."}', now)
     db.news.announce([DELIVER_TOPIC])
     return delivery_id
@@ -192,15 +200,19 @@ async def replay(
         Conflict: `endpoint_disabled`.
         Unavailable: the database does not answer.
     """
-    if endpoint.disabled_at is not None:
-        raise Conflict("This endpoint is disabled. Enable it first.", code="endpoint_disabled")
     with answering():
         async with db.transaction() as tx:
+            _must_be_enabled(await _locked(tx, endpoint))
             again = await store.make_due(
                 tx, endpoint.id, now, delivery_id=delivery_id, since=since, until=until, dead_only=dead_only
             )
     db.news.announce([DELIVER_TOPIC])
     return again
+
+
+def _must_be_enabled(endpoint: Endpoint) -> None:
+    if endpoint.disabled_at is not None:
+        raise Conflict("This endpoint is disabled. Enable it first.", code="endpoint_disabled")
 
 
 def _must_fit(outbound: Outbound, url: str, events: Collection[str], description: str) -> None:

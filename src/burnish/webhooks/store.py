@@ -15,6 +15,10 @@ _OWE: Final = """
 WITH n AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bytea[], $7::text[], $8::text[])
              AS n (account_id, environment, event, task_id, facts, callback_url, callback_receiver)
+), listening AS (
+    -- Held, so that none is deleted while something is owed to it.
+    SELECT id, account_id, environment, events FROM endpoints
+    WHERE account_id IN (SELECT account_id FROM n) AND kind = 'endpoint' AND disabled_at IS NULL FOR KEY SHARE
 ), owed AS (
     INSERT INTO deliveries (id, account_id, environment, receiver, endpoint_id, url, event, dialect, task_id, facts,
                             state, due_at, created_at)
@@ -23,8 +27,7 @@ WITH n AS (
     FROM (
         SELECT n.account_id, n.environment, e.id::text AS receiver, e.id AS endpoint_id, NULL::text AS url, n.event,
                n.task_id, n.facts
-        FROM n JOIN endpoints e ON e.account_id = n.account_id AND e.environment = n.environment
-                               AND e.kind = 'endpoint' AND e.disabled_at IS NULL
+        FROM n JOIN listening e ON e.account_id = n.account_id AND e.environment = n.environment
                                AND (e.events = '{}' OR n.event = ANY(e.events))
         UNION ALL
         SELECT n.account_id, n.environment, n.callback_receiver, NULL, n.callback_url, n.event, n.task_id, n.facts
@@ -115,6 +118,7 @@ async def write_tries(tx: Connection, tries: Sequence[tuple[Any, ...]], now: dat
 async def free_receivers(
     tx: Connection,
     receivers: Sequence[tuple[str, UUID, bool, int, datetime | None, datetime | None]],
+    now: datetime,
 ) -> None:
     """Give these back: (receiver, lease, has it accepted, failures in a row, failing since, shut until).
 
@@ -123,7 +127,7 @@ async def free_receivers(
     await tx.execute(
         """
         UPDATE receivers r SET
-            lease_id = NULL, leased_until = NULL, proven = r.proven OR n.accepted, failures = n.failures,
+            lease_id = NULL, leased_until = NULL, used_at = $7, proven = r.proven OR n.accepted, failures = n.failures,
             failing_since = n.failing_since,
             due_at = CASE WHEN n.shut_until IS NULL THEN least(r.due_at, next.due_at)
                           WHEN r.due_at IS NULL AND next.due_at IS NULL THEN NULL
@@ -136,6 +140,7 @@ async def free_receivers(
         WHERE r.id = n.id AND r.lease_id = n.lease_id
         """,
         *zip(*receivers, strict=True),
+        now,
     )
 
 
@@ -147,13 +152,6 @@ async def free_lost_receivers(tx: Connection, now: datetime) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def wake_receivers(tx: Connection, receivers: Sequence[str], now: datetime) -> None:
-    """Deliveries of these are due now, however they have behaved."""
-    await tx.execute(
-        "UPDATE receivers SET due_at = $2 WHERE id = ANY($1) AND leased_until IS NULL", list(receivers), now
-    )
-
-
 async def next_due(connection: Connection, *, sound: bool) -> datetime | None:
     """When the next receiver is due, of those that accept or of the others."""
     found: datetime | None = await connection.fetchval(
@@ -162,18 +160,34 @@ async def next_due(connection: Connection, *, sound: bool) -> datetime | None:
     return found
 
 
-async def forget_deliveries(tx: Connection, ended_before: datetime, rows: int) -> None:
-    """Remove the log of deliveries that ended long ago."""
-    await tx.execute(
+async def forget_deliveries(tx: Connection, ended_before: datetime, rows: int) -> int:
+    """Remove the log of deliveries that ended long ago; returns how many."""
+    found: int = await tx.fetchval(
         """
         WITH gone AS (
             DELETE FROM deliveries WHERE id IN (
                 SELECT id FROM deliveries WHERE ended_at < $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED)
             RETURNING id
+        ), tried AS (
+            DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM gone)
         )
-        DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM gone)
+        SELECT count(*) FROM gone
         """,
         ended_before,
+        rows,
+    )
+    return found
+
+
+async def forget_receivers(tx: Connection, used_before: datetime, rows: int) -> None:
+    """Remove queues of callbacks' hosts that nothing was sent to for long."""
+    await tx.execute(
+        """
+        DELETE FROM receivers WHERE id IN (
+            SELECT id FROM receivers WHERE used_at < $1 AND endpoint_id IS NULL AND due_at IS NULL AND leased_until IS NULL
+            ORDER BY used_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        """,
+        used_before,
         rows,
     )
 
@@ -240,12 +254,17 @@ async def insert_endpoint(tx: Connection, endpoint: Endpoint) -> bool:
     return row is not None
 
 
+async def lock_endpoint(tx: Connection, endpoint_id: UUID) -> Endpoint | None:
+    """It as it is now, held until the transaction ends; whoever calls this holds the account first."""
+    row = await tx.fetchrow(_ENDPOINT + "WHERE id = $1 FOR UPDATE", endpoint_id)
+    return _endpoint(row) if row else None
+
+
 async def update_endpoint(tx: Connection, endpoint: Endpoint) -> None:
-    """Everything of it that may change."""
+    """What its owner may change of it."""
     await tx.execute(
         """
-        UPDATE endpoints SET url = $2, description = $3, events = $4, secret = $5, former_secret = $6, former_until = $7,
-                             disabled_at = $8, disabled_why = $9
+        UPDATE endpoints SET url = $2, description = $3, events = $4, secret = $5, former_secret = $6, former_until = $7
         WHERE id = $1
         """,
         endpoint.id,
@@ -255,8 +274,6 @@ async def update_endpoint(tx: Connection, endpoint: Endpoint) -> None:
         endpoint.secret,
         endpoint.former_secret,
         endpoint.former_until,
-        endpoint.disabled_at,
-        endpoint.disabled_why,
     )
 
 
@@ -307,16 +324,20 @@ async def note_listening(tx: Connection, account_id: UUID) -> None:
     )
 
 
-async def forgive(tx: Connection, receiver: str, now: datetime) -> None:
-    """Forget how often it failed; what is due is due now."""
+async def enable(tx: Connection, endpoint_id: UUID, now: datetime) -> None:
+    """Switch it on as if it had never failed; a worker that has it has it no more."""
     await tx.execute(
         """
-        UPDATE receivers r SET failures = 0, failing_since = NULL,
-            due_at = CASE WHEN EXISTS (SELECT FROM deliveries WHERE receiver = r.id AND state = 'due') THEN $2::timestamptz END
-        WHERE id = $1 AND leased_until IS NULL
+        WITH forgiven AS (
+            UPDATE receivers r SET failures = 0, failing_since = NULL, lease_id = NULL, leased_until = NULL,
+                due_at = CASE WHEN EXISTS (SELECT FROM deliveries WHERE receiver = r.id AND state = 'due') THEN $2::timestamptz END
+            WHERE id = $3
+        )
+        UPDATE endpoints SET disabled_at = NULL, disabled_why = NULL WHERE id = $1
         """,
-        receiver,
+        endpoint_id,
         now,
+        str(endpoint_id),
     )
 
 

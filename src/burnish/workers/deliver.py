@@ -127,6 +127,7 @@ class Delivering:
                     )
                     for o in outcomes
                 ),
+                now,
             )
         db.news.announce(topics)
         return [None] * len(outcomes)

@@ -26,6 +26,7 @@ from burnish.workers import store as workers
 
 _log = log.get("sweep")
 _BATCH: Final = 200
+_ROUNDS: Final = 50  #: batches of one step before others have their turn
 _WRITE_SECONDS: Final = 3_600  #: no write takes longer
 _DELETED_AGAIN: Final = timedelta(minutes=10)
 _WORKER_FORGOTTEN: Final = timedelta(days=1)
@@ -133,12 +134,16 @@ async def _killed_writes(resources: Resources) -> None:
 async def _deliveries(resources: Resources) -> None:
     """Receivers of lost workers are free again; the log of what ended long ago goes."""
     db, now = resources.db, resources.clock.now()
+    before = now - timedelta(seconds=resources.settings.uploads.tombstone_seconds)
     async with db.transaction() as tx:
         freed = await webhooks.free_lost_receivers(tx, now)
-        before = now - timedelta(seconds=resources.settings.uploads.tombstone_seconds)
-        await webhooks.forget_deliveries(tx, before, _BATCH)
+        await webhooks.forget_receivers(tx, before, _BATCH)
     if freed:
         db.news.announce([DELIVER_TOPIC])
+    for _ in range(_ROUNDS):
+        async with db.transaction() as tx:
+            if await webhooks.forget_deliveries(tx, before, _BATCH) < _BATCH:
+                return
 
 
 async def _expiring(resources: Resources) -> None:
@@ -146,27 +151,35 @@ async def _expiring(resources: Resources) -> None:
     task that is kept for less than a day is not told of.
     """
     db, now = resources.db, resources.clock.now()
-    async with db.transaction() as tx:
-        events = [
-            Event(
-                account_id=row["account_id"],
-                environment=row["environment"],
-                name=TASK_EXPIRING,
-                task_id=row["id"],
-            )
-            for row in await tasks.take_expiring(tx, now, timedelta(days=1), _BATCH)
-        ]
-        topics = await announce(tx, events, now)
-    db.news.announce(topics)
+    for _ in range(_ROUNDS):
+        async with db.transaction() as tx:
+            found = await tasks.take_expiring(tx, now, timedelta(days=1), _BATCH)
+            events = [
+                Event(
+                    account_id=row["account_id"],
+                    environment=row["environment"],
+                    name=TASK_EXPIRING,
+                    task_id=row["id"],
+                )
+                for row in found
+            ]
+            topics = await announce(tx, events, now)
+        db.news.announce(topics)
+        if len(found) < _BATCH:
+            return
 
 
 async def _tombstones(resources: Resources) -> None:
     """Remove rows whose media has been gone for so long that nobody asks any more."""
     before = resources.clock.now() - timedelta(seconds=resources.settings.uploads.tombstone_seconds)
     async with resources.db.transaction() as tx:
-        await tasks.forget(tx, before, _BATCH)
-        await blobs.forget_blobs(tx, before, _BATCH)
         await workers.forget(tx, resources.clock.now() - _WORKER_FORGOTTEN)
+    for _ in range(_ROUNDS):
+        async with resources.db.transaction() as tx:
+            forgotten = await tasks.forget(tx, before, _BATCH)
+            forgotten = max(forgotten, await blobs.forget_blobs(tx, before, _BATCH))
+        if forgotten < _BATCH:
+            return
 
 
 #: What a worker runs, again and again.

@@ -31,9 +31,13 @@ CREATE TABLE receivers (
     failures      integer NOT NULL DEFAULT 0,
     failing_since timestamptz,
     lease_id      uuid,
-    leased_until  timestamptz
+    leased_until  timestamptz,
+    used_at       timestamptz             -- when its last turn ended
 ) WITH (fillfactor = 50);
 CREATE INDEX receivers_due ON receivers ((proven AND failures = 0), due_at) WHERE due_at IS NOT NULL;
+
+CREATE INDEX receivers_leased ON receivers (leased_until) WHERE leased_until IS NOT NULL;
+CREATE INDEX receivers_by_use ON receivers (used_at) WHERE endpoint_id IS NULL;
 
 CREATE TABLE deliveries (
     id          uuid PRIMARY KEY,         -- the event's id, the same on every try
