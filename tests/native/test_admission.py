@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from burnish.credits.grant import grant
+from burnish.keys.open import set_terms
 from burnish.settings import Settings
 from burnish.tasks.audit import audit
 from native.surface import Visitor, visit
@@ -510,9 +511,46 @@ async def test_limits_are_read_without_spending_any(under: Open) -> None:
 
 
 async def test_reads_tell_how_the_quotas_stood_last(under: Open) -> None:
-    """Exact on a POST, last known on a GET."""
-    visitor = await under("windows.day.limit = 5")
-    task = await visitor.submit()
+    """Exact where they are decided or read: a submission, a refusal, a quote, `/v1/limits`; last known on a GET."""
+    visitor = await under("windows.day.limit = 5\nat_once.account.limit = 3")
+    other = visitor.using(await visitor.new_key())
 
-    assert limits_of(await visitor.http.get(task["urls"]["self"]))["day"]["r"] == 4
+    async def told(**options: Any) -> tuple[int, int]:
+        limits = limits_of(await visitor.http.get("/v1/models", **options))
+        return limits["tasks-at-once"]["r"], limits["day"]["r"]
+
+    assert "ratelimit" not in (await visitor.http.get("/v1/models")).headers
+    task = await visitor.submit()
+    assert await told() == (2, 4)
     assert timedelta(0) < timedelta(seconds=limits_of(await visitor.http.get("/v1/models"))["day"]["t"])
+    assert "ratelimit" not in (await visitor.http.get("/v1/models", headers=other)).headers
+    await visitor.http.post(task["urls"]["cancel"])
+    assert await told() == (2, 4)
+    page = await visitor.http.get("/v1/limits")
+    body = {limit["name"]: limit["remaining"] for limit in page.json()["data"]}
+    header = {name: standing["r"] for name, standing in limits_of(page).items()}
+    assert header == {name: body[name] for name in header} == {"tasks-at-once": 3, "day": 4}
+    assert await told() == (3, 4)
+    for _ in range(3):
+        await visitor.http.post("/v1/tasks", json=NOOP, headers=other)
+    assert await told() == (3, 4)
+    quoted = await visitor.http.post("/v1/quotes", json=NOOP)
+    assert limits_of(quoted)["day"]["r"] == 1
+    assert await told() == (0, 1)
+    assert (await visitor.http.post("/v1/tasks", json=NOOP)).status_code == 429
+    assert await told() == (0, 1)
+
+
+async def test_under_other_terms_nothing_is_told_of_the_old_ones(under: Open) -> None:
+    """Until something reads the quotas that there are now."""
+    visitor = await under("windows.day.limit = 5")
+    await visitor.submit()
+    assert "ratelimit" in (await visitor.http.get("/v1/models")).headers
+    resources = visitor.resources
+    await set_terms(resources.db, resources.plans, "default", overrides={"windows": {"day": {"limit": 9}}})
+    async with asyncio.timeout(2):
+        while "ratelimit" in (await visitor.http.get("/v1/models")).headers:
+            await asyncio.sleep(0)
+
+    assert limits_of(await visitor.http.get("/v1/limits"))["day"]["r"] == 8
+    assert limits_of(await visitor.http.get("/v1/models"))["day"]["r"] == 8

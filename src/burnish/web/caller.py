@@ -51,7 +51,7 @@ async def caller(request: Request, scope: str | None = None) -> Key:
     address = request.site.addresses.address(request.scope)
     key = await request.resources.authenticator.authenticate(_secret(request), request.now, address)
     request.account_id = key.account_id
-    request.standings = request.site.last_standings.get(key.account_id, ())
+    request.standings = request.site.standings.of(key)
     kind: Kind = "read" if request.method in _READS else "create"
     await spend_rates(request, key, rates_of(plan_of(request, key).rates, kind), kind)
     if scope is not None and scope not in key.scopes:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 
 from burnish.errors import Limited, Unusable
 from burnish.ids import new_wire_id
+from burnish.keys.key import Key
 from burnish.limits.counters import Asked
 from burnish.limits.rate import Rate, Verdicts, WhenDown
 from burnish.limits.standing import Standing
@@ -22,6 +23,7 @@ from burnish.settings import Limits
 from burnish.uploads.sign import Links
 from burnish.web.address import Addresses
 from burnish.web.once import Once
+from burnish.web.standings import Standings
 
 T = TypeVar("T")
 
@@ -41,8 +43,7 @@ class Site:
         self.once = Once()
         self.addresses = Addresses(resources.settings.http.trusted_proxies)
         self.asked_of_ip: Sequence[Asked] = (("ip", _ip_rate(resources.settings.limits)),)
-        #: How each account's quotas stood when they were last decided; told on replies that decide nothing.
-        self.last_standings: dict[UUID, Sequence[Standing]] = {}
+        self.standings = Standings()
         self._stopping = asyncio.Event()
 
     @property
@@ -57,11 +58,6 @@ class Site:
     async def until_draining(self) -> None:
         await self._stopping.wait()
 
-    def quotas_stand(self, account_id: UUID, standings: Sequence[Standing]) -> None:
-        if len(self.last_standings) >= _ACCOUNTS_KEPT:
-            self.last_standings.clear()
-        self.last_standings[account_id] = standings
-
 
 def _ip_rate(limits: Limits) -> Rate:
     try:
@@ -75,7 +71,6 @@ class HungUp(Exception):
     """The client is gone; there is nobody to answer."""
 
 
-_ACCOUNTS_KEPT: Final = 10_000
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 
@@ -120,6 +115,11 @@ class Request:
     def path_value(self, name: str) -> str:
         value: str = self.scope["path_params"][name]
         return value
+
+    def quotas_stand(self, key: Key, standings: Sequence[Standing]) -> None:
+        """They were read just now: this reply tells them, and so do those that read none."""
+        self.standings = standings
+        self.site.standings.keep(key, standings)
 
     async def while_there(self, work: Coroutine[Any, Any, T], *, though_draining: bool = True) -> T | None:
         """`work`, for as long as the client is there; None where the service began to drain first.

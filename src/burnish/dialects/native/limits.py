@@ -6,7 +6,8 @@ from burnish.dialects.native import examples, limits_wire
 from burnish.storage.postgres import LOST, away
 from burnish.tasks.accounts import look_at
 from burnish.tasks.quote import quote
-from burnish.tasks.task import key_digits
+from burnish.tasks.standing import standings
+from burnish.tasks.task import HEAVY, key_digits
 from burnish.web import bodies
 from burnish.web.caller import caller, peek_ip, peek_rates, plan_of
 from burnish.web.operation import Operation
@@ -21,7 +22,7 @@ async def quote_(request: Request) -> Reply:
     size = (asked.width, asked.height) if asked.width and asked.height else None
     submission = limits_wire.quoted(request, key, asked)
     made = await quote(resources.db, submission, size, resources.plans, resources.prices, request.now)
-    request.standings = made.standings
+    request.quotas_stand(key, made.standings)
     return json(limits_wire.quote_reply(asked.model, made))
 
 
@@ -38,6 +39,7 @@ async def limits(request: Request) -> Reply:
             )
     except (*LOST, TimeoutError) as error:
         raise away(error) from error
+    request.quotas_stand(key, standings(state, HEAVY, "", key_digits(key.id), request.now))
     return json(limits_wire.limit_page(state, key, key.plan, verdicts, request.now))
 
 

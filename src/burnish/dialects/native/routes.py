@@ -10,7 +10,7 @@ from typing import Final
 from burnish.dialects.native import examples, wire
 from burnish.dialects.native.named import id_of, task_of
 from burnish.engines import catalogue
-from burnish.errors import Invalid, NotFound, Unavailable
+from burnish.errors import Invalid, NotFound, Refused, Unavailable
 from burnish.ids import from_wire
 from burnish.keys.key import Key
 from burnish.limits.names import spend_name
@@ -60,11 +60,15 @@ async def _admitted(request: Request, key: Key, submission: Submission) -> Reply
     if submission.callback_url is not None:  # what its deliveries are signed with must be there
         resources = request.resources
         await callbacks_of(resources.db, resources.seal, key.account_id, key.environment, request.now)
-    admission = await request.resources.submissions.submit(submission)
+    try:
+        admission = await request.resources.submissions.submit(submission)
+    except Refused as refused:
+        if refused.standings:
+            request.quotas_stand(key, refused.standings)
+        raise
     task = admission.task
     if admission.standings:
-        request.standings = admission.standings
-        request.site.quotas_stand(key.account_id, admission.standings)
+        request.quotas_stand(key, admission.standings)
     if not admission.replayed:
         parked = task.status == QUEUED and not task.ready
         request.site.metrics.admission(task.model, "parked" if parked else task.status, admission.shadow)
