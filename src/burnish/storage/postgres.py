@@ -29,8 +29,14 @@ _log = log.get("postgres")
 _CHANNEL: Final = "burnish"
 _TIME_SECONDS: Final = 1.0
 _BRIEF: Final = "25ms"  #: several endings of another process fit in, and no caller feels it
-#: The same few statements with arrays of every length: planning them anew each time took longer than running them.
-_ADMITTING: Final = {"lock_timeout": _BRIEF, "plan_cache_mode": "force_generic_plan"}
+#: For the same few statements with arrays of every length: planning them anew took longer than running them. A plan that
+#: is kept must be one for full tables, whatever the tables were when it was made: by indexes only.
+_KEPT_PLANS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+_RELAXED: Final = {"synchronous_commit": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 _ANSWER_SECONDS: Final = 10  #: a server that has not answered by then is away
 _PAYLOAD_BYTES: Final = 7900  #: PostgreSQL takes less than 8000
 #: What asyncpg raises when the server is away, stopping, starting, full or cut the connection.
@@ -154,10 +160,18 @@ async def open_database(url: str, settings: DatabaseSettings, clock: Clock) -> D
             url, min_size=1, max_size=settings.connections, server_settings=options, **kept
         )
         brief = await asyncpg.create_pool(
-            url, min_size=1, max_size=2, server_settings=options | _ADMITTING, **kept
+            url,
+            min_size=1,
+            max_size=2,
+            server_settings=options | _KEPT_PLANS | {"lock_timeout": _BRIEF},
+            **kept,
         )
         relaxed = await asyncpg.create_pool(
-            url, min_size=1, max_size=2, server_settings={**options, "synchronous_commit": "off"}, **kept
+            url,
+            min_size=1,
+            max_size=2,
+            server_settings=options | _KEPT_PLANS | _RELAXED,
+            **kept,
         )
     except (*LOST, asyncpg.PostgresError, ValueError, TimeoutError) as error:
         raise Unusable(

@@ -139,7 +139,7 @@ class New(Struct):
 
 
 #: What differs from task to task.
-_OF_EACH: Final = {"id": "uuid", "request_id": "text", "tag": "bigint", "input": "bytea"}
+_OF_EACH: Final = {"id": "uuid", "request_id": "text", "tag": "bigint", "input": "bytea", "metadata": "bytea"}
 #: What many tasks of one transaction have in common; it travels once for all of them.
 _IN_COMMON: Final = {
     "account_id": "uuid",
@@ -151,7 +151,6 @@ _IN_COMMON: Final = {
     "status": "text",
     "status_reason": "text",
     "status_message": "text",
-    "metadata": "bytea",
     "source_id": "uuid",
     "source_url": "text",
     "retry_of": "uuid",
@@ -200,6 +199,7 @@ def insert_tasks(new: Sequence[New], now: datetime) -> Part:
         [one.task.request_id for one in new],
         [one.tag for one in new],
         [one.task.input for one in new],
+        [one.task.metadata for one in new],
     )
     return Part(_INSERT_TASKS, [now, of, *each, *zip(*numbers, strict=True)])
 
@@ -249,6 +249,7 @@ async def forget_remembered(tx: Connection, now: datetime, rows: int) -> None:
 
 # --- claiming: touches no account ---------------------------------------------------------------------------------
 
+#: An array, and no join: of that the planner knows, before it is told how many are wanted, that the rows are few.
 _CLAIMED: Final = """
        t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
        t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
@@ -258,7 +259,7 @@ _CLAIM_NEXT: Final = f"""
 , t AS (
     UPDATE tasks SET status = 'running', ready = false, lease_id = gen_random_uuid(), leased_until = $3,
                      attempts = attempts + 1, started_at = coalesce(started_at, $2), stage = 'fetching', progress = 0
-    FROM next WHERE tasks.id = next.id RETURNING tasks.*
+    WHERE id = ANY(ARRAY(SELECT id FROM next)) RETURNING *
 )
 SELECT {_CLAIMED} FROM t JOIN accounts a ON a.id = t.account_id LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.tag
 """  # noqa: S608
@@ -277,7 +278,7 @@ WITH next AS (
     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), t AS (
     UPDATE tasks SET fetchable = false, lease_id = gen_random_uuid(), leased_until = $2, attempts = attempts + 1
-    FROM next WHERE tasks.id = next.id RETURNING tasks.*
+    WHERE id = ANY(ARRAY(SELECT id FROM next)) RETURNING *
 )
 SELECT {_CLAIMED} FROM t JOIN accounts a ON a.id = t.account_id LEFT JOIN blobs b ON b.id = t.source_id ORDER BY t.id
 """  # noqa: S608
