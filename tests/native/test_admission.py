@@ -396,11 +396,34 @@ async def test_the_same_request_again_answers_the_same_task(under: Open) -> None
         "true",
     )
     assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    blanks = {"Idempotency-Key": " \torder-1042 "}
+    assert (await visitor.http.post("/v1/tasks", json=NOOP, headers=blanks)).json()["id"] == first.json()[
+        "id"
+    ]
     await visitor.end()
     again = await visitor.http.post("/v1/tasks", json=NOOP, headers=key)
     assert (again.status_code, again.json()["status"]) == (200, "succeeded")
     await pass_time(visitor, 86_401)
     assert (await visitor.http.post("/v1/tasks", json=NOOP, headers=key)).json()["id"] != first.json()["id"]
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_410_for_the_same_request_when_its_task_is_gone(under: Open, deleted: bool) -> None:
+    """Deleted, or expired and not swept yet: a read says no more of it."""
+    visitor = await under("")
+    key, body = {"Idempotency-Key": "k"}, NOOP | {"retention_seconds": 60}
+    task = (await visitor.http.post("/v1/tasks", json=body, headers=key)).json()
+    await visitor.end()
+    if deleted:
+        await visitor.http.delete(task["urls"]["self"])
+    else:
+        await pass_time(visitor, 61)
+    again = await visitor.http.post("/v1/tasks", json=body, headers=key)
+    error = again.json()["error"]
+
+    assert (await visitor.http.get(task["urls"]["self"])).status_code == 410
+    assert (again.status_code, error["code"]) == (410, "expired")
+    assert error["message"] == "The task that this idempotency key made is gone. Use a new key."
 
 
 async def test_many_at_once_with_one_idempotency_key_make_one_task(under: Open) -> None:
@@ -430,7 +453,7 @@ async def test_a_refusal_leaves_the_idempotency_key_unused(under: Open) -> None:
     assert (await visitor.http.post("/v1/tasks", json=NOOP, headers=key)).status_code == 202
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
+@pytest.mark.parametrize("key", ["", " \t ", "x" * 256])
 async def test_422_for_an_idempotency_key_that_is_none(under: Open, key: str) -> None:
     """1 to 255 bytes."""
     visitor = await under("")

@@ -42,7 +42,7 @@ async def counted(visitor: Visitor, **labels: str) -> float:
 
 
 async def test_401_tells_what_is_wrong_with_the_key(visitor: Visitor) -> None:
-    """No key, a typo, an unknown, a revoked, an expired one: each its code, and WWW-Authenticate says what is wanted."""
+    """No key, a typo, an unknown, a revoked, an expired one, two at once: each its code, and WWW-Authenticate says what is wanted."""
     resources = visitor.resources
     expired = await visitor.new_key(expires_at=resources.clock.now())
     typo = visitor.secret[:-1] + ("a" if visitor.secret[-1] != "a" else "b")
@@ -61,9 +61,14 @@ async def test_401_tells_what_is_wrong_with_the_key(visitor: Visitor) -> None:
         assert (reply.status_code, reply.json()["error"]["code"]) == (401, code), authorization
         assert reply.headers["www-authenticate"] == "Bearer"
 
-    assert (
-        await visitor.http.get("/v1/tasks", headers={"Authorization": f"bearer  {visitor.secret}"})
-    ).is_success
+    for good in (f"bearer  {visitor.secret}", f" Bearer {visitor.secret}\t "):
+        assert (await visitor.http.get("/v1/tasks", headers={"Authorization": good})).is_success
+    del visitor.http.headers["Authorization"]
+    twice = [("Authorization", f"Bearer {visitor.secret}")] * 2
+    reply = await visitor.http.get("/v1/tasks", headers=twice)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (401, "malformed_key")
+    assert reply.json()["error"]["message"] == "Send one Authorization header."
+    visitor.http.headers.update(visitor.using(visitor.secret))
     async with resources.db.reading() as connection:
         (key_id,) = await connection.fetchrow("SELECT id FROM keys WHERE name = '' AND expires_at IS NULL")
     await revoke_key(resources.db, key_id, now=resources.clock.now())

@@ -36,6 +36,7 @@ from burnish.tasks.decide import DAY, Ask, Verdict, apply, decide
 from burnish.tasks.standing import standings
 from burnish.tasks.task import (
     FAILED,
+    FINAL,
     LANES,
     QUEUED,
     WAITING,
@@ -368,7 +369,7 @@ def _replayed(submission: Submission, batch: _Batch) -> Admission | Exception | 
             param="Idempotency-Key",
         )
     task = batch.earlier.get(task_id)
-    if task is None:
+    if task is None or (task.status in FINAL and task.expires_at <= batch.now):
         return Expired("The task that this idempotency key made is gone. Use a new key.", code="expired")
     return Admission(task, replayed=True)
 

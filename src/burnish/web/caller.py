@@ -156,7 +156,10 @@ def _limited(message: str, verdicts: Verdicts, *, code: str, scope: str, advice:
 
 
 def _secret(request: Request) -> str:
-    scheme, _, secret = (request.header(b"authorization") or "").partition(" ")
+    given = request.headers(b"authorization")
+    if len(given) > 1:  # whose request it is, is not for us to choose
+        raise Unauthenticated("Send one Authorization header.", code="malformed_key")
+    scheme, _, secret = (given[0] if given else "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise Unauthenticated("Send your key as `Authorization: Bearer bk_…`.", code="missing_key")
     return secret.strip()

@@ -71,6 +71,7 @@ class HungUp(Exception):
     """The client is gone; there is nobody to answer."""
 
 
+_BLANKS: Final = b" \t"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 
@@ -105,12 +106,17 @@ class Request:
         return self.resources.clock.now()
 
     def header(self, name: bytes) -> str | None:
-        """The first header of that lower-case name."""
+        """The first header of that lower-case name, without the blanks around it, which are not of it (RFC 9110, 5.5)."""
         for key, value in self.scope["headers"]:
             if key == name:
-                text: str = value.decode("latin-1")
+                text: str = value.strip(_BLANKS).decode("latin-1")
                 return text
         return None
+
+    def headers(self, name: bytes) -> list[str]:
+        """All of that lower-case name: for those of which there may be one only."""
+        found = [value for key, value in self.scope["headers"] if key == name]
+        return [value.strip(_BLANKS).decode("latin-1") for value in found]
 
     def path_value(self, name: str) -> str:
         value: str = self.scope["path_params"][name]

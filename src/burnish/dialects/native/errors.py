@@ -20,7 +20,7 @@ CODES: Final[dict[str, Code]] = {
     # 401, 402, 403: who is calling
     "unauthenticated": Code(401, "The key is not accepted.", "Check the key."),
     "missing_key": Code(401, "There is no key.", "Send `Authorization: Bearer bk_…`."),
-    "malformed_key": Code(401, "The key has a wrong checksum.", "Look for a missing or changed letter."),
+    "malformed_key": Code(401, "The key has a wrong checksum, or two came.", "Look for a missing or changed letter; send one header."),
     "unknown_key": Code(401, "The key is not known here.", "Check that it belongs to this service."),
     "revoked_key": Code(401, "The key was revoked.", "Use another key."),
     "expired_key": Code(401, "The key's time is over.", "Use another key."),
@@ -48,7 +48,7 @@ CODES: Final[dict[str, Code]] = {
     "too_many_endpoints": Code(409, "The account has as many webhook endpoints as it may.", "Delete one first."),
     "endpoint_disabled": Code(409, "The webhook endpoint is disabled.", "Enable it first: PATCH `disabled` to false."),
     "upload_arrived": Code(409, "The upload has its bytes already.", "Make a new upload for other bytes."),
-    "expired": Code(410, "It was here, and its time is over.", "Submit the task again."),
+    "expired": Code(410, "It was here, and its time is over.", "Submit the task again, with another idempotency key."),
     "file_expired": Code(410, "The file was here, and its time is over.", "Make it, or upload it, again."),
     # 413, 415, 416, 422: the request is readable, and cannot be taken
     "too_large": Code(413, "The body is too large.", "`details.max_bytes` says how large it may be."),

@@ -297,7 +297,7 @@ OPERATIONS: Final = (
         summary="Submit a task",
         description="Answers as soon as the task is on disk. With `Prefer: wait=n` the reply comes when the task has "
         "ended, or after n seconds (60 at most). With `Idempotency-Key` (255 bytes at most, kept for 24 hours) the same "
-        "request again answers the same task; refusals leave the key unused. Over a limit whose behaviour is "
+        "request again answers the same task (410 once that is gone); refusals leave the key unused. Over a limit whose behaviour is "
         "`error_state` the task is admitted as failed, costs nothing, and may be made again with retry.",
         access="tasks:write",
         reads=wire.TaskRequest,
@@ -313,7 +313,7 @@ OPERATIONS: Final = (
             "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
             "missing_field", "unknown_model", "upload_not_found", "upload_expired", "bad_link", "link_expired",
             "input_blocked", "test_input", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
-            *ADMISSION,
+            "expired", *ADMISSION,
         ),
         example=examples.TASK_REQUEST,
         answer_example=examples.TASK,

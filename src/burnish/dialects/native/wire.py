@@ -415,17 +415,17 @@ def once(request: Request, key: Key, body: bytes) -> Once | None:
     Raises:
         Invalid: it is empty, longer than 255 bytes, or given twice.
     """
-    given = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    given = request.headers(b"idempotency-key")
     if not given:
         return None
-    if len(given) > 1 or not 1 <= len(given[0]) <= _KEY_BYTES:
+    if len(given) > 1 or not 1 <= len(given[0].encode("latin-1")) <= _KEY_BYTES:
         raise Invalid(
             f"Give one Idempotency-Key of 1 to {_KEY_BYTES} bytes.",
             param="Idempotency-Key",
             details={"max_bytes": _KEY_BYTES},
         )
     route = f"{key.environment} {request.method} {request.scope['path']}"
-    return Once(route, given[0].decode("latin-1"), sha256(body).digest())
+    return Once(route, given[0], sha256(body).digest())
 
 
 def _kept(metadata: Mapping[str, Scalar]) -> bytes:
