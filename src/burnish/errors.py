@@ -22,7 +22,8 @@ Raised by every domain, turned into words by `web`, the dialects and the command
 What must not be shown goes into the log beside the error, never into its message.
 """
 
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 #: Why a task failed, was refused or ended: reason -> whether the same request may succeed later as it is.
 STATUS_REASONS: Final[dict[str, bool]] = {
@@ -175,10 +176,23 @@ def explained(found: str, within: str = "", type_: Any = None) -> Invalid:
 
 def _allowed(type_: Any, path: str) -> str:
     """The words that the field at `path` takes: "2 or 4"; nothing where they are not known."""
-    for name in path.split(".")[1:]:
-        type_ = get_type_hints(type_).get(name) if isinstance(type_, type) else None
+    for name in path.replace("[", ".[").split("."):
+        if name:
+            type_ = next((inner for one in _ways(type_) if (inner := _inside(one, name))), None)
     *most, last = [str(word) for word in _words(type_)] or [""]
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def _ways(type_: Any) -> list[Any]:
+    """A type, or each that a union is of."""
+    return list(get_args(type_)) if get_origin(type_) in {Union, UnionType} else [type_]
+
+
+def _inside(type_: Any, name: str) -> Any:
+    """The type of a struct's field, of a list's items (`[0]`, `[...]`), of a table's values (`[...]`)."""
+    if name.startswith("["):
+        return (get_args(type_) or (None,))[-1]
+    return get_type_hints(type_).get(name) if isinstance(type_, type) else None
 
 
 def _words(type_: Any) -> list[Any]:

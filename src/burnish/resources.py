@@ -89,7 +89,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Raises:
         Unusable: the directory, the database, the storage or a setting; the message says what to do.
     """
-    plans = load_plans(settings.plans)
+    plans = load_plans(settings.plans, catalogue.names())
     prices = load_prices(settings.prices, catalogue.price_rules())
     directory.prepare(settings.data)
     async with contextlib.AsyncExitStack() as stack:

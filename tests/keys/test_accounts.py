@@ -1,13 +1,15 @@
 """Accounts: their names, their plans, and what they have of their own; felt by everything at once."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from burnish.clock import Clock
-from burnish.errors import Conflict, Invalid, NotFound
+from burnish.engines import catalogue
+from burnish.errors import Conflict, Invalid, NotFound, Unusable
 from burnish.keys.authenticate import Authenticator
 from burnish.keys.issue import issue_key
 from burnish.keys.open import get_account, list_accounts, open_account, set_terms
@@ -18,7 +20,7 @@ from burnish.storage.postgres import Database, open_database
 
 @pytest.fixture(scope="module")
 def plans() -> Plans:
-    return load_plans()
+    return load_plans(models=catalogue.names())
 
 
 async def test_a_new_account_is_under_the_plan_for_strangers(db: Database, plans: Plans) -> None:
@@ -88,6 +90,8 @@ async def test_more_overrides_are_laid_over_those_there_are(db: Database, plans:
         ({"weigth": 1}, "overrides.weigth"),
         ({"windows": {"dya": None}}, "overrides.windows.dya"),
         ({"at_once": {"models": {"upscale": {"limt": 1}}}}, "overrides.at_once.models.upscale.limt"),
+        ({"at_once": {"models": {"upscael": {"limit": 1}}}}, "overrides.at_once.models.upscael"),
+        ({"at_once": {"models": {"upscael": None}}}, "overrides.at_once.models.upscael"),
         ({"at_once": {"account": {"limit": "many"}}}, "overrides.at_once.account.limit"),
         ({"at_once": {"account": {"limit": -1}}}, "overrides.at_once.account.limit"),
         ({"windows": {"day": {"time_zone": "Mars"}}}, "overrides.windows"),
@@ -136,6 +140,35 @@ def test_overrides_that_fit_no_more_count_for_nothing() -> None:
     """The operator changed a plan under them: the account has the plan, and nobody else's task fails for it."""
     plans = Plans({"trial": {"weight": 3, "rates": {"shared": {"limit": 1, "burst": 1}}}})
     assert plans.terms("trial", '{"rates": {"create": {"limit": 1, "burst": 1}}}') == plans.terms("trial")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (
+            "[trial]\nat_once.models.upscael.limit = 1",
+            "at trial.at_once.models.upscael: There is no model 'upscael'",
+        ),
+        (
+            "[trial]\nat_once.account = { limit = 1, on_limit = 'explode' }",
+            "it must be reject, error_state or queue",
+        ),
+        ("[trial]\n[Gold]", "at 'Gold': a plan's name has 1 to 63 small letters"),
+        ("[trial]\n['a b']", "at 'a b': a plan's name"),
+    ],
+)
+def test_plans_that_mean_nothing_stop_the_start(file: str, said: str, tmp_path: Path) -> None:
+    """The message names the place, and what may stand there."""
+    (tmp_path / "plans.toml").write_text(file)
+    with pytest.raises(Unusable) as refused:
+        load_plans(str(tmp_path / "plans.toml"), catalogue.names())
+    assert said in str(refused.value)
+
+
+def test_plans_may_speak_of_models_that_clients_are_not_told_of(tmp_path: Path) -> None:
+    """They have tasks too."""
+    (tmp_path / "plans.toml").write_text("[trial]\nat_once.models.noop.limit = 1")
+    assert "noop" in load_plans(str(tmp_path / "plans.toml"), catalogue.names()).terms("trial").at_once.models
 
 
 def test_a_plan_without_limits_is_a_plan() -> None:

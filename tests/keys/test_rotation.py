@@ -9,7 +9,7 @@ import pytest
 
 from burnish.clock import Clock
 from burnish.errors import Conflict, Invalid, NotFound, Unauthenticated
-from burnish.ids import new_id
+from burnish.ids import new_id, to_wire
 from burnish.keys.authenticate import Authenticator
 from burnish.keys.issue import cap_key, issue_key, revoke_key, rotate_key
 from burnish.keys.key import Key
@@ -75,6 +75,16 @@ async def test_a_rotation_never_prolongs_a_key(db: Database) -> None:
     old, _ = await issue_key(db, expires_at=soon, now=db.clock.now())
     new, _ = await rotate_key(db, old.id, now=db.clock.now())
     assert (await read(db, old.id)).expires_at == new.expires_at == soon
+
+
+async def test_a_key_is_rotated_once(db: Database) -> None:
+    """In its grace it is still good, and another key is in its place already: that one is named, and may be rotated."""
+    old, _ = await issue_key(db, now=db.clock.now())
+    new, _ = await rotate_key(db, old.id, now=db.clock.now())
+    with pytest.raises(Conflict, match=to_wire("key", new.id)):
+        await rotate_key(db, old.id, now=db.clock.now())
+    newest, _ = await rotate_key(db, new.id, now=db.clock.now())
+    assert newest.rotates == new.id
 
 
 async def test_without_grace_the_old_one_is_refused_everywhere_within_a_second(

@@ -14,6 +14,7 @@ from burnish.cli.database import command, open_database_for, say, settings_of, t
 from burnish.cli.keys import HEADS, facts_of_key, row_of_key
 from burnish.cli.terms import words
 from burnish.credits.find import FIVE, get_credits
+from burnish.engines import catalogue
 from burnish.keys.account import Account
 from burnish.keys.issue import list_keys
 from burnish.keys.open import get_account, list_accounts, open_account, set_terms
@@ -67,7 +68,7 @@ def _override(text: str) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace) -> int:
-    plans = load_plans(settings_of(options).plans)
+    plans = load_plans(settings_of(options).plans, catalogue.names())
     verb = {"create": _create, "list": _list, "show": _show, "set": _set}[options.accounts_verb]
     return asyncio.run(verb(options, plans))
 

@@ -7,6 +7,7 @@ import msgspec
 from burnish.cli import add_common, add_verb
 from burnish.cli.database import say, settings_of, table
 from burnish.cli.terms import words
+from burnish.engines import catalogue
 from burnish.keys.plan import load_plans
 
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    plans = load_plans(settings_of(options).plans)
+    plans = load_plans(settings_of(options).plans, catalogue.names())
     if options.plans_verb == "list":
         found = {name: plans.terms(name) for name in plans.names()}
         rows = []

@@ -120,6 +120,11 @@ def models() -> list[Model]:
     return [model for model in _MODELS.values() if model.public]
 
 
+def names() -> frozenset[str]:
+    """Of every model, those that clients are not told of too."""
+    return frozenset(_MODELS)
+
+
 def runners() -> tuple[str, ...]:
     """The modules that an inference child loads."""
     return tuple(sorted({model.runner for model in _MODELS.values()} - {IN_THE_WORKER}))

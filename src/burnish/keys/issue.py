@@ -77,7 +77,7 @@ async def rotate_key(
     Raises:
         Invalid: too long a grace.
         NotFound: there is no such key.
-        Conflict: it was revoked, or has expired.
+        Conflict: it was revoked, has expired, or has been rotated already.
         Unavailable: the database does not answer.
     """
     if not 0 <= grace_seconds <= _LONGEST_GRACE:
@@ -89,6 +89,10 @@ async def rotate_key(
                 raise _unknown(key_id)
             if old.ended(now):
                 raise Conflict(f"{to_wire('key', key_id)} is of no use any more. Make a new key.")
+            if (successor := await store.find_successor(tx, key_id)) is not None:
+                raise Conflict(
+                    f"{to_wire('key', key_id)} has been rotated: {to_wire('key', successor)} is in its place. Rotate that one."
+                )
             left = old.credit_cap
             if left is not None:
                 left = max(0, left - (await store.read_spent(tx, [key_id])).get(key_id, 0))

@@ -5,8 +5,9 @@ anything, in the plan's own words (`{"at_once": {"account": {"limit": 9}}}`); nu
 start; what a plan and an account's differences come to is worked out once and kept.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from burnish import log
-from burnish.errors import Invalid, Unusable
+from burnish.errors import Invalid, Unusable, explained
 from burnish.limits.limit import Ceiling, RequestRate, Window
 
 _log = log.get("keys")
@@ -23,6 +24,7 @@ _log = log.get("keys")
 _TEST_TASKS_A_DAY: Final = Window(limit=1_000)
 #: The plan of the account that `burnish serve` makes for whoever runs it.
 OWNER: Final = "owner"
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
 
 class Rates(Struct, frozen=True, cache_hash=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,10 +75,11 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Plans:
-    """Every plan by its name, and the terms of accounts."""
+    """Every plan by its name, and the terms of accounts. `models`: the names that there are; None: whatever is written."""
 
-    def __init__(self, plans: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, plans: Mapping[str, dict[str, Any]], models: Collection[str] | None = None) -> None:
         self._tables = plans
+        self._models = models
         self._known: dict[tuple[str, str, bool], Plan] = {}
         for name in plans:
             self.must_fit(name, "{}")
@@ -119,16 +122,17 @@ class Plans:
         try:
             self._made(name, overrides)
         except msgspec.ValidationError as error:
-            found, _, at = str(error).partition(" - at `$")
-            raise Invalid(f"{found}.", param=f"overrides{at.rstrip('`')}") from error
+            raise explained(str(error), "overrides", Plan) from error
+        if found := _unknown_model(msgspec.json.decode(overrides), self._models):
+            raise Invalid(found[1], param=f"overrides{found[0]}")
 
     def _made(self, name: str, overrides: str) -> Plan:
         table = self._tables[name if name in self._tables else self.default]
         return msgspec.convert(_merged(table, msgspec.json.decode(overrides)), Plan)
 
 
-def load_plans(path: str = "") -> Plans:
-    """The plans of a file; the shipped ones where `path` is empty.
+def load_plans(path: str = "", models: Collection[str] | None = None) -> Plans:
+    """The plans of a file; the shipped ones where `path` is empty. `models`: the names that a plan may speak of.
 
     Raises:
         Unusable: it cannot be read, or something in it means nothing; the message names the place.
@@ -141,14 +145,32 @@ def load_plans(path: str = "") -> Plans:
     if not tables:
         raise Unusable(f"There is no plan in {file}.")
     for name, table in tables.items():
+        if not _NAME.fullmatch(name):
+            raise Unusable(
+                f"The plans in {file} mean nothing at {name!r}: a plan's name has 1 to 63 small letters (a to z), digits, "
+                "_ and -, and begins with a letter or digit."
+            )
         if not isinstance(table, dict):
             raise Unusable(f"The plans in {file} mean nothing at {name}: a plan is a table, [{name}].")
         try:
             msgspec.convert(table, Plan)
         except msgspec.ValidationError as error:
-            found, _, at = str(error).partition(" - at `$")
-            raise Unusable(f"The plans in {file} mean nothing at {name}{at.rstrip('`')}: {found}.") from error
-    return Plans(tables)
+            told = explained(str(error), name, Plan)
+            raise Unusable(f"The plans in {file} mean nothing at {told.param}: {told}") from error
+        if found := _unknown_model(table, models):
+            raise Unusable(f"The plans in {file} mean nothing at {name}{found[0]}: {found[1]}")
+    return Plans(tables, models)
+
+
+def _unknown_model(table: Mapping[str, Any], models: Collection[str] | None) -> tuple[str, str] | None:
+    """The first model of a plan, or of overrides, that there is not: its place, and what to say."""
+    spoken_of = (table.get("at_once") or {}).get("models") or {}
+    if models is None or not (unknown := sorted(set(spoken_of) - set(models))):
+        return None
+    return (
+        f".at_once.models.{unknown[0][:60]}",
+        f"There is no model {unknown[0][:60]!r}; there are {', '.join(sorted(models))}.",
+    )
 
 
 def _merged(table: Any, changes: Any) -> Any:

@@ -86,6 +86,14 @@ async def set_revoked(tx: Connection, key_id: UUID, now: datetime) -> bool:
     return row is not None
 
 
+async def find_successor(connection: Connection, key_id: UUID) -> UUID | None:
+    """The key that took its place, unless that was revoked since."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT id FROM keys WHERE rotates = $1 AND revoked_at IS NULL ORDER BY id LIMIT 1", key_id
+    )
+    return found
+
+
 async def set_expiry(tx: Connection, key_id: UUID, expires_at: datetime) -> None:
     """The key ends then, unless it ends before."""
     await tx.execute("UPDATE keys SET expires_at = least(expires_at, $2) WHERE id = $1", key_id, expires_at)
