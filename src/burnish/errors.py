@@ -22,6 +22,7 @@ Raised by every domain, turned into words by `web`, the dialects and the command
 What must not be shown goes into the log beside the error, never into its message.
 """
 
+import re
 from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -49,6 +50,7 @@ STATUS_REASONS: Final[dict[str, bool]] = {
 
 
 _MESSAGE_LETTERS: Final = 500
+_STEPS: Final = re.compile(r"\[[^]]*\]|[^.\[]+")  #: of `.models[...].limit`
 
 
 class Burnish(Exception):
@@ -169,6 +171,9 @@ def explained(found: str, within: str = "", type_: Any = None) -> Invalid:
     for words, known in (("unknown field `", "unknown_field"), ("missing required field `", "missing_field")):
         if words in message:
             path, code = f"{path}.{message.partition(words)[2].rstrip('`')}", known
+    field, colon, said = message.partition(": ")
+    if colon and field.isidentifier():  # a struct's own check names the field that it is about
+        path, message = f"{path}.{field}", said
     if message.startswith("Invalid enum value ") and (allowed := _allowed(type_, path)):
         message = f"{message.replace(' enum', '')}: it must be {allowed}"
     return Invalid(f"{message}.", param=(within + path).lstrip(".") or None, code=code)
@@ -176,9 +181,8 @@ def explained(found: str, within: str = "", type_: Any = None) -> Invalid:
 
 def _allowed(type_: Any, path: str) -> str:
     """The words that the field at `path` takes: "2 or 4"; nothing where they are not known."""
-    for name in path.replace("[", ".[").split("."):
-        if name:
-            type_ = next((inner for one in _ways(type_) if (inner := _inside(one, name))), None)
+    for name in _STEPS.findall(path):
+        type_ = next((inner for one in _ways(type_) if (inner := _inside(one, name))), None)
     *most, last = [str(word) for word in _words(type_)] or [""]
     return f"{', '.join(most)} or {last}" if most else last
 

@@ -272,4 +272,7 @@ Bodies are JSON in UTF-8. Fields and parameters that are not listed here are ref
 Every reply has a `Request-Id`; every refusal has a stable `code`, and says whether and when to try again. \
 With `Accept: application/problem+json` refusals come as RFC 9457 has them. \
 GET routes answer HEAD too.
+
+Replies to a key tell how its limits stand: `RateLimit-Policy` and `RateLimit`. A 429 has `Retry-After` in seconds and \
+`retry-after-ms`; with `X-Should-Retry: false` the wait is longer than two minutes, so tell your user instead of waiting.
 """

@@ -126,7 +126,7 @@ async def _again_and_again(
         ("account", 37, "noop", "too_many_tasks"),
         ("key", 23, "noop", "too_many_tasks"),
         ("heavy", 19, "noop-heavy", "too_many_heavy_tasks"),
-        ("model", 29, "noop", "too_many_heavy_tasks"),
+        ("model", 29, "noop", "too_many_tasks"),
     ],
 )
 async def test_a_ceiling_lets_exactly_so_many_in(

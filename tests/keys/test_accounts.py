@@ -94,7 +94,9 @@ async def test_more_overrides_are_laid_over_those_there_are(db: Database, plans:
         ({"at_once": {"models": {"upscael": None}}}, "overrides.at_once.models.upscael"),
         ({"at_once": {"account": {"limit": "many"}}}, "overrides.at_once.account.limit"),
         ({"at_once": {"account": {"limit": -1}}}, "overrides.at_once.account.limit"),
-        ({"windows": {"day": {"time_zone": "Mars"}}}, "overrides.windows"),
+        ({"windows": {"day": {"time_zone": "Mars"}}}, "overrides.windows.day.time_zone"),
+        ({"windows": {"day": {"enforce": "never"}}}, "overrides.windows.day.enforce"),
+        ({"at_once": {"account": {"limit": 1, "on_limit": "explode"}}}, "overrides.at_once.account.on_limit"),
         ({"rates": {"shared": {"limit": 1, "burst": 1}}}, "overrides.rates"),
     ],
 )
@@ -151,6 +153,18 @@ def test_overrides_that_fit_no_more_count_for_nothing() -> None:
         ),
         (
             "[trial]\nat_once.account = { limit = 1, on_limit = 'explode' }",
+            "it must be reject, error_state or queue",
+        ),
+        (
+            "[trial]\nwindows.day = { limit = 1, time_zone = 'Mars' }",
+            "at trial.windows.day.time_zone: There is no time",
+        ),
+        (
+            "[trial]\nat_once.models.noop = { limit = 1, enforce = '2026-02-30' }",
+            "It must be always, shadow, or a day such as 2026-03-01.",
+        ),
+        (
+            "[trial]\nat_once.models.noop = { limit = 1, on_limit = 'x' }",
             "it must be reject, error_state or queue",
         ),
         ("[trial]\n[Gold]", "at 'Gold': a plan's name has 1 to 63 small letters"),

@@ -240,6 +240,9 @@ async def test_a_key_may_do_everything_but_manage_unless_it_is_told(operator: Vi
     assert (issued["scopes"], issued["environment"], issued["account"]) == (sorted(SCOPES), "test", "default")
     error = await post(operator, "accounts/default/keys", 422, scopes=[ADMIN])
     assert error["code"] == "invalid"
+    assert (
+        "it must be tasks:write, tasks:read, uploads:write, usage:read or webhooks:write" in error["message"]
+    )
 
 
 async def test_a_key_is_refused_from_elsewhere(operator: Visitor) -> None:

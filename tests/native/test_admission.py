@@ -79,7 +79,7 @@ def limits_of(reply: httpx.Response) -> dict[str, dict[str, int]]:
         ("at_once.account.limit = 2", NOOP, "too_many_tasks", "tasks-at-once", "account"),
         ("at_once.key.limit = 2", NOOP, "too_many_tasks", "key-tasks-at-once", "key"),
         ("at_once.heavy.limit = 2", NOOP | {"model": "noop-heavy"}, "too_many_heavy_tasks", "heavy-tasks-at-once", "account"),
-        ("at_once.models.noop.limit = 2", NOOP, "too_many_heavy_tasks", "model-tasks-at-once", "account"),
+        ("at_once.models.noop.limit = 2", NOOP, "too_many_tasks", "model-tasks-at-once", "account"),
     ],
 )  # fmt: skip
 async def test_429_at_each_ceiling_tells_all_of_it(

@@ -188,6 +188,8 @@ async def test_a_wrong_question_about_usage_is_refused(query: str, param: str, v
     """422, and the parameter is named."""
     reply = await visitor.http.get(f"/v1/usage?{query}")
     assert (reply.status_code, reply.json()["error"]["param"]) == (422, param)
+    if param == "by":
+        assert "must be day, model or key, or several" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/v1/credits", "/v1/credits/entries", "/v1/usage"])

@@ -117,6 +117,14 @@ def test_each_ceiling_refuses_in_its_own_words(at_once: dict[str, Any], code: st
     }  # fmt: skip
 
 
+def test_the_ceiling_of_a_light_model_is_none_of_heavy_models() -> None:
+    """A client lowers what it has of that lane."""
+    state = a_state(at_once={"models": {"noop": {"limit": 0}}})
+    refusal = decide(state, an_ask(), NOW).refusal
+    assert refusal is not None
+    assert refusal.code == "too_many_tasks"
+
+
 def test_what_waits_for_its_bytes_counts_where_a_plan_rejects() -> None:
     """Else uploads by the thousand would come in under a ceiling of two."""
     state = a_state(at_once={"account": {"limit": 2}})

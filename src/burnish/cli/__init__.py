@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 something failed, 2 wrong use, 3 the service or the machin
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -94,9 +94,14 @@ def add_verb(
     return verbs.add_parser(name, help=meaning, description=sentence(meaning))
 
 
-def whole(text: str) -> int:
-    """A whole number from 0 on, `10_000` and `10,000` too; for argparse."""
-    digits = text.replace(",", "").replace("_", "")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 16):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(digits)
+def whole(least: int, most: int, meaning: str = "a whole number") -> Callable[[str], int]:
+    """What reads a whole number in that range, `10_000` and `10,000` too; for argparse."""
+
+    def read(text: str) -> int:
+        digits = text.replace(",", "").replace("_", "")
+        number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 16 else None
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {meaning} from {least:,} to {most:,}")
+        return number
+
+    return read

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from burnish.tasks.queue import Queue
 from burnish.tasks.store import read_account
 
 _ROWS: Final = 1_000
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _WORDS: Final[dict[str, Any]] = {"none": None, "true": True, "false": False}
 
 
@@ -62,9 +64,16 @@ def _override(text: str) -> dict[str, Any]:
     while isinstance(inner[leaf], dict):
         inner = inner[leaf]
         leaf = next(iter(inner))
-    number = value.replace("_", "")
-    inner[leaf] = int(number) if number.isascii() and number.isdecimal() else _WORDS.get(value, value)
+    inner[leaf] = _value(value)
     return found
+
+
+def _value(text: str) -> Any:
+    """A number where it is one, whether or not it fits: what does not is answered with the range."""
+    number = text.replace("_", "")
+    if _NUMBER.fullmatch(number):
+        return float(number) if "." in number else int(number)
+    return _WORDS.get(text, text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,11 +10,12 @@ from uuid import UUID
 from burnish.cli import add_common, add_verb, whole
 from burnish.cli.database import open_database_for, say, table
 from burnish.credits.find import ENTRY_KINDS, FIVE, EntryRow, GrantRow, get_credits, list_entries
-from burnish.credits.grant import grant
+from burnish.credits.grant import MOST, grant
 from burnish.ids import to_wire
 from burnish.keys.open import get_account
 
 _MOST_DAYS: Final = 36_500
+_MOST_ROWS: Final = 1_000_000
 _SUBJECTS: Final = {"purchase": "output", "grant": "grant", "expire": "grant"}
 
 
@@ -25,9 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     entries = add_verb(verbs, "entries", "show what moved an account's credits, newest first")
     for verb in (grant_, show, entries):
         verb.add_argument("account", metavar="ACCOUNT", help="as `accounts list` shows it")
-    grant_.add_argument("credits", metavar="N", type=whole, help="how many whole credits")
+    grant_.add_argument("credits", metavar="N", type=whole(1, MOST), help="how many whole credits")
     grant_.add_argument("--paid", action="store_true", help="they were paid for (default: given)")
-    grant_.add_argument("--expires-in", type=_days, metavar="DAYS", help="when they expire (default: never)")
+    grant_.add_argument(
+        "--expires-in",
+        type=whole(1, _MOST_DAYS, "a number of days"),
+        metavar="DAYS",
+        help="when they expire (default: never)",
+    )
     grant_.add_argument("--note", default="", help="what they are for")
     grant_.add_argument(
         "--idempotency-key",
@@ -35,16 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same key grants once, however often this is called (default: none)",
     )
     entries.add_argument("--kind", choices=ENTRY_KINDS, help="only those of this kind")
-    entries.add_argument("--limit", type=whole, default=20, metavar="N", help="at most so many (default: 20)")
+    entries.add_argument(
+        "--limit", type=whole(1, _MOST_ROWS), default=20, metavar="N", help="at most so many (default: 20)"
+    )
     for verb in verbs.choices.values():
         add_common(verb)
-
-
-def _days(text: str) -> int:
-    days = whole(text)
-    if not 1 <= days <= _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {_MOST_DAYS}")
-    return days
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from burnish.cli import add_common, printable, whole
 
 #: Options that are parameters of the model, sent only where they are given.
+_MOST_CREDITS: Final = 2_147_483_647
 _PARAMETERS: Final = ("scale", "mode", "format", "quality")
 
 
@@ -42,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--param", action="append", default=[], type=_param, metavar="NAME=VALUE", help="any other parameter"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what it would cost, and do nothing")
-    parser.add_argument("--max-credits", type=whole, metavar="N", help="refuse a file that would cost more")
+    parser.add_argument(
+        "--max-credits", type=whole(0, _MOST_CREDITS), metavar="N", help="refuse a file that would cost more"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     parser.add_argument(
         "--concurrency", type=_count, default=0, metavar="auto|N",

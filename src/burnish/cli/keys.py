@@ -11,11 +11,21 @@ from burnish.cli import add_common, add_verb, whole
 from burnish.cli.database import Cell, command, open_database_for, say, table
 from burnish.ids import from_wire, to_wire
 from burnish.keys.account import DEFAULT
-from burnish.keys.issue import GRACE_SECONDS, cap_key, issue_key, list_keys, revoke_key, rotate_key
+from burnish.keys.issue import (
+    GRACE_SECONDS,
+    LARGEST_CAP,
+    LONGEST_GRACE,
+    cap_key,
+    issue_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+)
 from burnish.keys.key import ENVIRONMENTS, SCOPES, Key
 from burnish.keys.store import read_spent
 
 _TEN_YEARS: Final = 10 * 365 * 86_400
+_CAP: Final = whole(0, LARGEST_CAP)
 HEADS: Final = ("KEY", "ACCOUNT", "SECRET", "STATE", "LAST USED", "SPENT", "NAME")
 
 
@@ -45,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="addresses it may be used from, as 192.0.2.7 or 10.0.0.0/8 (default: any)",
     )
     create.add_argument(
-        "--credit-cap", type=whole, metavar="N", help="what it may spend in all (default: no cap)"
+        "--credit-cap", type=_CAP, metavar="N", help="what it may spend in all (default: no cap)"
     )
     listed = add_verb(verbs, "list", "show the keys, never their secrets")
     listed.add_argument("--account", help="only those of this account")
@@ -56,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("id", metavar="key_…", type=_key_id, help="as `keys list` shows it")
     rotate.add_argument(
         "--grace",
-        type=whole,
+        type=whole(0, LONGEST_GRACE, "a number of seconds"),
         default=GRACE_SECONDS,
         metavar="SECONDS",
         help="how long the old one lives on, at most 30 days; 0: not at all (default: a day)",
@@ -83,7 +93,7 @@ def _key_id(text: str) -> UUID:
 
 
 def _cap(text: str) -> int | None:
-    return None if text == "none" else whole(text)
+    return None if text == "none" else _CAP(text)
 
 
 def run(options: argparse.Namespace) -> int:

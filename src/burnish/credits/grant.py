@@ -6,6 +6,7 @@ is money that somebody is missing.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +18,8 @@ from burnish.ids import new_id
 from burnish.storage.postgres import Connection, Database, answering
 from burnish.storage.statement import write
 
-_MOST: int = 1_000_000_000_000
+#: Of one grant.
+MOST: Final = 1_000_000_000_000
 _LONGEST_NOTE: int = 500
 
 
@@ -52,8 +54,8 @@ async def grant(
         NotFound: there is no such account.
         Unavailable: the database does not answer; the same key finds out what became of it.
     """
-    if not 1 <= credits_ <= _MOST:
-        raise Invalid(f"A grant is of 1 to {_MOST} whole credits.", param="credits")
+    if not 1 <= credits_ <= MOST:
+        raise Invalid(f"A grant is of 1 to {MOST:,} whole credits.", param="credits")
     if expires_at is not None and expires_at <= now:
         raise Invalid("A grant cannot have expired already.", param="expires_at")
     if not 1 <= len(idempotency_key.encode()) <= 255:
@@ -125,10 +127,14 @@ async def purchase(
     return True
 
 
+def in_credits(count: int) -> str:
+    return "1 credit" if count == 1 else f"{count} credits"
+
+
 def short(credits_: int, available: int) -> InsufficientCredits:
     """What a caller is told whose credits do not reach."""
     return InsufficientCredits(
-        f"This costs {credits_} credits and {available} are available. Buy credits; waiting does not help.",
+        f"This costs {in_credits(credits_)} and {available} are available. Buy credits; waiting does not help.",
         details={
             "policy": "credits",
             "scope": "account",

@@ -35,6 +35,6 @@ def must_be_a_name(name: str) -> None:
     """Raises Invalid where no account can be called so."""
     if not _NAME.fullmatch(name):
         raise Invalid(
-            "An account's name has 1 to 64 letters (a to z), digits, spaces and . _ @ -, and begins with a letter or digit.",
+            "An account's name has 1 to 64 letters (a to z, A to Z), digits, spaces and . _ @ -, and begins with a letter or digit.",
             param="name",
         )

@@ -16,9 +16,9 @@ from burnish.storage.postgres import Connection, Database, answering
 
 #: How long a key lives on beside the one that takes its place.
 GRACE_SECONDS: Final = 86_400
-_LONGEST_GRACE: Final = 2_592_000
+LONGEST_GRACE: Final = 2_592_000
+LARGEST_CAP: Final = 1_000_000_000_000
 _LONGEST_NAME: Final = 100
-_LARGEST_CAP: Final = 1_000_000_000_000
 
 
 async def issue_key(
@@ -80,8 +80,8 @@ async def rotate_key(
         Conflict: it was revoked, has expired, or has been rotated already.
         Unavailable: the database does not answer.
     """
-    if not 0 <= grace_seconds <= _LONGEST_GRACE:
-        raise Invalid(f"The grace may be 0 to {_LONGEST_GRACE} seconds.", param="grace_seconds")
+    if not 0 <= grace_seconds <= LONGEST_GRACE:
+        raise Invalid(f"The grace may be 0 to {LONGEST_GRACE} seconds.", param="grace_seconds")
     with answering():
         async with db.transaction() as tx:
             old = await store.lock_key(tx, key_id)
@@ -164,8 +164,8 @@ def _must_fit(environment: str, name: str, scopes: Collection[str], credit_cap: 
 
 
 def _must_be_a_cap(credit_cap: int | None) -> None:
-    if credit_cap is not None and not 0 <= credit_cap <= _LARGEST_CAP:
-        raise Invalid(f"A cap is 0 to {_LARGEST_CAP} whole credits.", param="credit_cap")
+    if credit_cap is not None and not 0 <= credit_cap <= LARGEST_CAP:
+        raise Invalid(f"A cap is 0 to {LARGEST_CAP:,} whole credits.", param="credit_cap")
 
 
 async def _account_of(tx: Connection, name: str, now: datetime) -> UUID:

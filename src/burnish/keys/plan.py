@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
@@ -56,10 +55,7 @@ class Windows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.same_name is not None and self.same_name.on_limit != "reject":
-            raise ValueError("an upload has no error state: `same_name` can only reject")
-        for window in (self.day, self.same_name):
-            if window is not None and not _is_zone(window.time_zone):
-                raise ValueError(f"there is no time zone {window.time_zone!r}")
+            raise ValueError("An upload has no error state: `same_name` can only reject")
 
 
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,11 +180,3 @@ def _merged(table: Any, changes: Any) -> Any:
         else:
             merged[name] = _merged(merged.get(name, {}), change)
     return merged
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from burnish.clock import seconds_until
 from burnish.credits import ledger
-from burnish.credits.grant import short
+from burnish.credits.grant import in_credits, short
 from burnish.credits.ledger import Entry, Grant
 from burnish.errors import InsufficientCredits, Limited, Refused
 from burnish.keys.plan import Plan
@@ -225,7 +225,7 @@ def _credits_over(state: State, ask: Ask, now: datetime) -> Refused | None:
     cost = ask.lowest if ask.cost is None else ask.cost
     if ask.max_credits is not None and cost > ask.max_credits:
         return InsufficientCredits(
-            f"This costs {cost} credits, and the request allows {ask.max_credits}. Raise `max_credits`, or ask for less.",
+            f"This costs {in_credits(cost)}, and the request allows {ask.max_credits}. Raise `max_credits`, or ask for less.",
             code="max_credits_exceeded",
             param="max_credits",
             details={"required": cost, "max_credits": ask.max_credits},
@@ -236,7 +236,7 @@ def _credits_over(state: State, ask: Ask, now: datetime) -> Refused | None:
         used = state.windows[KEY_CREDITS, ask.key][1].used
         if used + cost > ask.credit_cap:
             return InsufficientCredits(
-                f"This costs {cost} credits; this key may spend {ask.credit_cap} and has spent {used}. Raise its cap, "
+                f"This costs {in_credits(cost)}; this key may spend {ask.credit_cap} and has spent {used}. Raise its cap, "
                 "or use another key.",
                 code="key_credits_spent",
                 details={
@@ -290,20 +290,22 @@ def _ceilings_over(state: State, ask: Ask, shadow: list[str]) -> Iterator[Over]:
         if not ceiling.enforced(state.created_at):
             shadow.append(name)
             continue
-        yield Over(name, behaviour, _too_many(kind, name, ceiling, used, ask.model))
+        yield Over(name, behaviour, _too_many(kind, name, ceiling, used, ask))
 
 
-def _too_many(kind: str, name: str, ceiling: Ceiling, used: int, model: str) -> Limited:
+def _too_many(kind: str, name: str, ceiling: Ceiling, used: int, ask: Ask) -> Limited:
     whose, scope = {
         "account": ("Your plan allows", "account"),
         "key": ("Each key may have", "key"),
         "heavy": ("Of heavy models your plan allows", "account"),
-        "model": (f"Of {model} your plan allows", "account"),
+        "model": (f"Of {ask.model} your plan allows", "account"),
     }[kind]
     return Limited(
         f"{whose} {ceiling.limit} tasks at once, and {used} have not ended. Submit the next when one has ended; "
         "a callback or `?wait=` tells when.",
-        code="too_many_heavy_tasks" if kind in {"heavy", "model"} else "too_many_tasks",
+        code="too_many_heavy_tasks"
+        if kind == "heavy" or (kind == "model" and ask.lane == HEAVY)
+        else "too_many_tasks",
         retry_after=_SLOT_SECONDS,
         details={
             "policy": name, "scope": scope, "limit": ceiling.limit, "used": used, "remaining": 0,

@@ -38,7 +38,8 @@ class AccountRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A new account."""
 
     name: Annotated[
-        str, wire.says("1 to 64 letters (a to z), digits, spaces and . _ @ -; a letter or digit first.")
+        str,
+        wire.says("1 to 64 letters (a to z, A to Z), digits, spaces and . _ @ -; a letter or digit first."),
     ]
     plan: Annotated[str, wire.says("`trial` unless given.")] | None = None
     overrides: Overrides = {}

@@ -88,7 +88,7 @@ CODES: Final[dict[str, Code]] = {
     "polling_rate_limited": Code(429, "Too many reading requests.", "Read less often; let `wait` wait."),
     "too_many_tasks": Code(429, "Too many tasks have not ended.", "Submit the next when one has ended."),
     "too_many_heavy_tasks": Code(
-        429, "Too many tasks of heavy models, or of this one, have not ended.", "Submit the next when one has ended."
+        429, "Too many tasks of heavy models, or of this heavy one, have not ended.", "Submit the next when one has ended."
     ),
     "daily_limit_reached": Code(429, "The plan's tasks of the day are used up.", "Wait for the reset, or take a larger plan."),
     "duplicate_name": Code(429, "The same file name came too often.", "Give each file a name of its own."),

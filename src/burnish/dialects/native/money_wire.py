@@ -1,5 +1,6 @@
 """The native API's words for credits and usage, and the way from the house's to them."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +18,7 @@ from burnish.uploads.blob import OUTPUT
 _DAY: Final = timedelta(days=1)
 _DAYS: Final = 30  #: unless the query says otherwise
 _MOST_DAYS: Final = 366
+_BY: Final = r"^(day|model|key)(,(day|model|key)){0,2}$(?!\n)"
 _LARGEST_ID: Final = (1 << 63) - 1
 #: What an entry's subject is, where it is no task.
 _SUBJECTS: Final = {"purchase": OUTPUT, "grant": "grant", "expire": "grant"}
@@ -46,9 +48,13 @@ class UsageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         str,
         wire.says(
             "What has a line of its own: `day`, `model`, `key`, or several of them with commas.",
-            pattern=r"^(day|model|key)(,(day|model|key)){0,2}$",
+            extra_json_schema={"pattern": _BY},
         ),
     ] = "day"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(_BY, self.by):
+            raise ValueError("by: It must be day, model or key, or several of them with commas")
 
 
 # --- what a reply says --------------------------------------------------------------------------------------------
