@@ -216,7 +216,7 @@ def get(key: str, paths: list[str]) -> str:
     listed = ", ".join(f'"{path}"' for path in paths)
     return (
         f'wrk.headers["Authorization"] = "Bearer {key}"\nlocal paths = {{{listed}}}\nlocal at, made = 0, {{}}\n'
-        "init = function(args)\n  wrk.init(args)\n"
+        "init = function(args)\n"
         '  for i, path in ipairs(paths) do made[i] = wrk.format("GET", path) end\nend\n'
         "request = function()\n  at = at % #made + 1\n  return made[at]\nend\n"
     )
