@@ -12,7 +12,13 @@ from uuid import UUID, SafeUUID
 
 #: Crockford's base 32: no I, L, O, U.
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_DIGITS: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
+#: Each of its digits as the one that Python has for it, in both cases; all other bytes as what is no digit.
+_AS_PYTHONS: Final = bytes(
+    b"0123456789abcdefghijklmnopqrstuv"[_ALPHABET.index(letter)]
+    if (letter := chr(byte).lower()) in _ALPHABET
+    else 33
+    for byte in range(256)
+)
 _WIRE_LENGTH: Final = 26
 #: Every two digits, so that eight look-ups spell what is an id's own.
 _PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
@@ -85,13 +91,17 @@ def from_wire(prefix: str, text: str) -> UUID | None:
         return _plain(text)
     if head != prefix or len(digits) != _WIRE_LENGTH:
         return None
-    number = 0
-    for letter in digits.lower():
-        value = _DIGITS.get(letter)
-        if value is None:
-            return None
-        number = number << 5 | value
+    try:
+        number = int(digits.encode("ascii").translate(_AS_PYTHONS), 32)
+    except ValueError:  # UnicodeEncodeError is one
+        return None
     return UUID(int=number) if number < 1 << 128 else None
+
+
+@lru_cache(maxsize=4096)
+def plain(id_: UUID) -> str:
+    """The plain UUID: kept, since the same few accounts and keys are written again and again."""
+    return str(id_)
 
 
 def _plain(text: str) -> UUID | None:

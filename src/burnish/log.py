@@ -92,14 +92,18 @@ class _Lines:
 def _as_json(logger: object, method: str, line: structlog.typing.EventDict) -> str:
     """The whole line, in one step and not in six: that is 4 of 10 microseconds."""
     line["level"] = method
-    now = time.time()
-    line["timestamp"] = f"{_second(int(now))}.{int(now % 1 * 1_000_000):06d}Z"
+    line["timestamp"] = _timestamp()
     if "exc_info" in line:
         line = structlog.processors.format_exc_info(logger, method, line)
     text = _ENCODE(line).decode()
     if _name_secrets(tuple(line)) or _may_hold_secrets(text):
         text = _ENCODE(redact(logger, method, line)).decode()
     return text
+
+
+def _timestamp() -> str:
+    now = time.time()
+    return f"{_second(int(now))}.{int(now % 1 * 1_000_000):06d}Z"
 
 
 @functools.lru_cache(maxsize=2)
@@ -141,12 +145,25 @@ def redact_text(text: str) -> str:
 _quick: _Lines | None = None  #: where lines go as they are, in JSON and at this level
 
 
-def request(facts: dict[str, Any]) -> None:
-    """The line of one request. Every request has one, so it goes around what makes loggers convenient."""
+def request(
+    method: str, route: str, status: int, milliseconds: float, id_: str, account: str | None, code: str | None
+) -> None:
+    """The line of one request. Every request has one, so it goes around what makes loggers convenient.
+
+    All of it is words of ours, never the client's: there is nothing to escape in it, and no secret to take out.
+    """
     if _quick is None:
-        _requests.info("request", **facts)
-    else:
-        _quick.msg(_as_json(None, "info", {"part": "http", **facts, "event": "request"}))
+        known = {name: value for name, value in (("account", account), ("code", code)) if value is not None}
+        _requests.info(
+            "request", method=method, route=route, status=status, ms=milliseconds, request_id=id_, **known
+        )
+        return
+    of = f',"account":"{account}"' if account is not None else ""
+    why = f',"code":"{code}"' if code is not None else ""
+    _quick.msg(
+        f'{{"part":"http","method":"{method}","route":"{route}","status":{status},"ms":{milliseconds},"request_id":"{id_}"'
+        f'{of}{why},"event":"request","level":"info","timestamp":"{_timestamp()}"}}'
+    )
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:

@@ -118,7 +118,7 @@ def _collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(25_000, 10, 10)
+    gc.set_threshold(100_000, 20, 20)
 
 
 class _Server(uvicorn.Server):

@@ -56,14 +56,18 @@ class Group(Generic[Item, Answer]):
         self._recover = recover
         self._waiting: deque[tuple[Item, asyncio.Future[Answer], float]] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
         self.sizes: Callable[[int], None] = lambda _rows: None  #: told each group's size, for the metrics
 
     async def add(self, item: Item) -> Answer:
         """The item's answer, once its group is committed. A caller that gave up before that is left out."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if (
+            self._running is None
+        ):  # asked seldom: it looks which process this is, which is a call of the system's
+            self._loop = asyncio.get_running_loop()
+            self._running = self._loop.create_task(self._run())
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future, time.monotonic()))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
         return await future
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from math import ceil
 from typing import Final, Literal
 
 from burnish.errors import Forbidden, Limited, Unauthenticated, Unavailable
+from burnish.ids import plain
 from burnish.keys.key import Key
 from burnish.keys.plan import Plan, Rates
 from burnish.limits.counters import Asked
@@ -114,8 +115,8 @@ async def spend_rates(request: Request, key: Key, rates: Sequence[Rate], kind: K
     """
     if not rates:
         return
-    subject = _text(key.id)
-    verdicts = await _spend(request, _text(key.account_id), [(subject, rate) for rate in rates])
+    subject = plain(key.id)
+    verdicts = await _spend(request, plain(key.account_id), [(subject, rate) for rate in rates])
     request.rates = verdicts
     if all([verdict.allowed for verdict in verdicts]):  # noqa: C419 - a list of one or two is the quicker one
         return
@@ -124,9 +125,6 @@ async def spend_rates(request: Request, key: Key, rates: Sequence[Rate], kind: K
         raise _limited(message, verdicts, code="polling_rate_limited", scope="key", advice="slow_polling")
     message = "This key has created or changed too much in too short a time."
     raise _limited(message, verdicts, code="rate_limited", scope="key")
-
-
-_text: Final = lru_cache(maxsize=4096)(str)
 
 
 async def _spend(request: Request, tag: str, asked: Sequence[Asked]) -> Verdicts:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from burnish import log
 from burnish.errors import Limited, MethodNotAllowed, NotFound, Refused, Unavailable
+from burnish.ids import plain
 from burnish.web.caller import admit
 from burnish.web.operation import Operation, Words
 from burnish.web.replies import Reply, Stream
@@ -85,18 +86,8 @@ class Endpoint:
     def _note(self, request: Request, status: int, code: str | None, seconds: float) -> None:
         method = request.method
         self._site.metrics.request(method, self._path, status, seconds)
-        facts: dict[str, object] = {
-            "method": method,
-            "route": self._path,
-            "status": status,
-            "ms": round(seconds * 1000, 2),
-            "request_id": request.id,
-        }
-        if request.account_id is not None:
-            facts["account"] = str(request.account_id)
-        if code is not None:
-            facts["code"] = code
-        log.request(facts)
+        account = plain(request.account_id) if request.account_id is not None else None
+        log.request(method, self._path, status, round(seconds * 1000, 2), request.id, account, code)
 
 
 def _failed() -> Unavailable:

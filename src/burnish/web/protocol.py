@@ -7,9 +7,9 @@ who is calling. `burnish serve` hands this one to uvicorn in its place.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
+from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -20,8 +20,8 @@ _BYTES: Final = 65_536
 _HEADERS: Final = 100
 #: In a request's scope, where this protocol serves it: writes a reply whose body is all there.
 WHOLE: Final = "burnish.whole"
-#: (status, headers, body) -> whether it was written; if not, it has to go the way of every ASGI reply.
-Whole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
+#: (the request's send, status, headers, body) -> whether it was written; if not, it goes the way of every ASGI reply.
+Whole = Callable[[Send, int, Sequence[tuple[bytes, bytes]], bytes], bool]
 #: What must not stand in a header: all controls but the tab.
 _CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte != 0x09)
 
@@ -84,9 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = False, True
         self._expect_no_head()
         super().on_headers_complete()
-        if self.cycle is not None and self.cycle.scope is self.scope:
-            whole: Any = partial(_write_whole, self.cycle)
-            self.scope["extensions"] = {WHOLE: whole}
+        self.scope["extensions"] = _EXTENSIONS
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -114,15 +112,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def _write_whole(
-    cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-) -> bool:
+def _write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
     """Status, headers and body in one write: a third of what two ASGI messages cost, which look at every header twice."""
-    if cycle.flow.write_paused or cycle.response_started:
+    cycle = getattr(send, "__self__", None)  # uvicorn's state of this one request
+    if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused or cycle.response_started:
         return False
     if cycle.disconnected:
         return True
-    lines = [STATUS_LINE[status][:-2], *(b"%b: %b" % header for header in (*cycle.default_headers, *headers))]
+    lines = [STATUS_LINE[status][:-2], *[b"%b: %b" % header for header in (*cycle.default_headers, *headers)]]
     if not cycle.keep_alive:
         lines.append(b"connection: close")
     head = b"\r\n".join(lines)
@@ -136,3 +133,7 @@ def _write_whole(
         cycle.transport.close()
     cycle.on_response()
     return True
+
+
+#: The same for all requests, and without any of them in it: nothing to be looked for by the garbage collector.
+_EXTENSIONS: Final[Any] = {WHOLE: _write_whole}

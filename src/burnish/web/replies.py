@@ -41,7 +41,7 @@ class Reply:
         headers = _with_the_requests(request, headers)
         body = b"" if request.scope["method"] == "HEAD" else self.body
         whole: Whole | None = request.scope.get("extensions", _NONE).get(WHOLE)
-        if whole is None or not whole(self.status, headers, body):
+        if whole is None or not whole(send, self.status, headers, body):
             await send({"type": "http.response.start", "status": self.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
