@@ -153,7 +153,7 @@ async def test_404_and_410_before_a_stream_begins(guest: Visitor) -> None:
 async def test_a_worker_tells_how_far_it_is(tmp_path: Path) -> None:
     """A real worker's progress arrives as events, before the end."""
     async with serving(tmp_path / "data") as service:
-        task = await service.submit(seconds=3)
+        task = await service.submit(seconds=6)
         path = f"/v1/tasks/{task['id']}/events"
         async with service.http.stream("GET", path) as reply:
             lines = [line async for line in reply.aiter_lines() if line.startswith("data:")]

@@ -38,16 +38,19 @@ class Delivering:
     def __init__(self, resources: Resources, deliverer: Deliverer) -> None:
         self._resources = resources
         self._deliverer = deliverer
+        self._wakes: list[asyncio.Event] = []
         self._outcomes: Group[Outcome, None] = Group(self._write, rows=256)
 
     async def run(self, *, sound: bool) -> None:
         """Serve receivers whose time has come."""
         wake = asyncio.Event()
+        self._wakes.append(wake)
         turns: set[asyncio.Task[None]] = set()
 
         def done(turn: asyncio.Task[None]) -> None:
             turns.discard(turn)
-            wake.set()
+            for one in self._wakes:  # the receiver may belong to the other lane now
+                one.set()
 
         try:
             with self._resources.db.news.subscribed(DELIVER_TOPIC, wake.set):
