@@ -1,6 +1,6 @@
 """`GET /v1/tasks/{id}` with its key and rates, read from the database, beside a bare Starlette route that reads nothing.
 
-One API process, 128 connections, a thousand tasks asked for in turn; rates counted in the process and in Redis.
+One API process, 128 connections, a thousand tasks asked for in turn. Also told, without a goal: rates counted in Redis.
 """
 
 import json
@@ -91,7 +91,7 @@ def _report(found: dict[str, list[Load]]) -> None:
         figures=ratios,
         ratio=ratios["Burnish"],
         goal=GOAL,
-        holds=all(ratio >= GOAL["rate_ratio"] for ratio in ratios.values()),
+        holds=ratios["Burnish"] >= GOAL["rate_ratio"],
     )
 
 
