@@ -176,7 +176,6 @@ async def test_times_are_those_of_late(visitor: Visitor, pass_time: PassTime) ->
 
 async def test_retry_after_is_half_a_minute_at_most(visitor: Visitor) -> None:
     """However long tasks take, whoever polls is asked back soon enough to cancel or to be told."""
-    task = await visitor.submit()
     now = visitor.resources.clock.now()
     await write(
         visitor,
@@ -184,6 +183,7 @@ async def test_retry_after_is_half_a_minute_at_most(visitor: Visitor) -> None:
         "SELECT id, date_trunc('hour', $1::timestamptz), 'noop', id, 3, 0, 0, 0, 3, 900 FROM accounts",
         now,
     )
+    task = await visitor.submit()  # afterwards: what was asked once is known for some seconds
     reply = await visitor.http.get(f"/v1/tasks/{task['id']}")
     assert (reply.json()["eta_seconds"], reply.headers["retry-after"]) == (None, "30")
 

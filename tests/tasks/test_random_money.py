@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from burnish.credits.grant import grant, purchase
-from burnish.errors import InsufficientCredits, Invalid, Limited
+from burnish.errors import Expired, InsufficientCredits, Invalid, Limited
 from burnish.ids import new_id
 from burnish.keys.issue import issue_key, revoke_key
 from burnish.keys.open import open_account, set_terms
@@ -116,10 +116,15 @@ class _World:
         task, refusal = None, ""
         try:
             task = await self._submit(submission)
-        except Invalid as error:
+        except (Invalid, Expired) as error:
             refusal = error.code
         if before is not None and before[0] != fingerprint:
             assert refusal == "idempotency_key_reused"
+        elif refusal == "expired":
+            assert before is not None
+            gone = (await self.story.read([before[1]]))[before[1]]
+            assert gone.status in FINAL
+            assert gone.expires_at <= self.now
         elif before is not None:
             assert task is not None, "what was admitted is told again, whatever the limits"
             assert task.id == before[1]

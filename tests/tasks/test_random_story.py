@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from burnish.credits.grant import grant
-from burnish.errors import Failed, InsufficientCredits, Limited
+from burnish.errors import Expired, Failed, InsufficientCredits, Limited
 from burnish.ids import new_id
 from burnish.keys.plan import OWNER, Plans
 from burnish.keys.store import ensure_account, set_terms
@@ -235,6 +235,9 @@ class _MeteredWorld(_World):
             admission = await self.story.submissions.submit(submission)
         except (Limited, InsufficientCredits):
             return
+        except Expired:
+            assert await self._gone(submission), "only a task whose time is over is not told again"
+            return
         if admission.replayed:
             assert admission.task.id in self.seen, "a replay is of a task that was admitted"
             assert submission.id not in await self.story.read([submission.id])
@@ -243,6 +246,16 @@ class _MeteredWorld(_World):
             assert made is None or submission.once is None or self._forgotten(made)
         if submission.once is not None:
             self.asked.append((submission, admission.task.id))
+
+    async def _gone(self, submission: Submission) -> bool:
+        """Whether the task that the same idempotency key made has ended, and its time is over."""
+        made = [
+            task_id
+            for before, task_id in self.asked
+            if (before.account_id, before.once) == (submission.account_id, submission.once)
+        ]
+        found, now = await self.story.read(made), self.story.db.clock.now()
+        return any(task.status in FINAL and task.expires_at <= now for task in found.values())
 
     def _forgotten(self, task_id: UUID) -> bool:
         """Whether a day has passed since its request."""
