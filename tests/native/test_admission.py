@@ -287,13 +287,17 @@ async def test_a_refused_task_spends_request_rate_and_nothing_else(under: Open) 
 async def test_a_shadow_limit_refuses_nobody_and_is_counted(under: Open) -> None:
     """What it would have refused today stands in GET /v1/limits."""
     visitor = await under(
-        'at_once.account = { limit = 1, enforce = "shadow" }\nwindows.day = { limit = 2, enforce = "2999-01-01" }'
+        'at_once.account = { limit = 1, enforce = "shadow" }\nwindows.day = { limit = 2, enforce = "2999-01-01" }\n'
+        'windows.same_name = { limit = 1, seconds = 3600, enforce = "shadow" }'
     )
     for _ in range(4):
         await visitor.submit()
+    for _ in range(3):
+        await visitor.promise(b"x", filename="IMG_0001.jpg")
     page = (await visitor.http.get("/v1/limits")).json()
     found = {limit["name"]: limit for limit in page["data"]}
 
+    assert found["same-name"]["would_have_refused"] == 2
     metrics = (await visitor.http.get("/metrics")).text
     assert 'burnish_shadow_refusals_total{policy="tasks-at-once"} 3.0' in metrics
     assert (found["tasks-at-once"]["enforce"], found["tasks-at-once"]["would_have_refused"]) == ("shadow", 3)

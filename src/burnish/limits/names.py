@@ -3,7 +3,6 @@
 Spent where an upload is registered, in the transaction that does so. Names of different accounts never meet.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -65,11 +64,3 @@ def _refused(window: Window, found: Used, now: datetime) -> Limited:
             "reset": wait, "advice": "rename_file",
         },
     )  # fmt: skip
-
-
-async def read_name_shadow(connection: Connection, account_id: UUID, now: datetime) -> Sequence[int]:
-    """How often today the limit would have refused, where it is only counted."""
-    where = span(_SHADOW, now)
-    place = account_id, f"shadow {SAME_NAME}", ""
-    rows = await store.read_windows(connection, [(*place, where.since)])
-    return [count for _, count in rows.get(place, ())]

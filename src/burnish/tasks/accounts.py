@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from burnish.credits import store as credits_
 from burnish.credits.ledger import Grant
 from burnish.keys.plan import Plan, Plans
 from burnish.limits import store as windows
 from burnish.limits.limit import Limit, Window
+from burnish.limits.names import SAME_NAME
 from burnish.limits.window import Span, span, used
 from burnish.storage.postgres import Connection
 from burnish.storage.statement import Part, write
@@ -22,9 +25,12 @@ from burnish.tasks import store
 from burnish.tasks.decide import CEILINGS, DAY, FOR_EVER, KEY_CREDITS, State, promotions
 from burnish.tasks.queue import Queue
 from burnish.tasks.task import lane_topic
+from burnish.webhooks.event import Event
 
 #: How often a limit that is not enforced would have refused: counted by the day.
 _SHADOW: Final = Window(limit=0)
+
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class Accounts:
@@ -105,6 +111,14 @@ class Accounts:
                 await store.make_ready(self._tx, state.id, lane, model, key, theirs)
         return topics
 
+    def told(self, environments: Mapping[UUID, str]) -> list[Event]:
+        """What accounts are told of themselves by the decisions; `environments`: of their tasks in this transaction."""
+        return [
+            Event(account_id=state.id, environment=environments[state.id], name=name, facts=_ENCODE(facts))
+            for state in self.states.values()
+            for name, facts in state.told
+        ]
+
     def parts(self) -> list[Part]:
         """What the decisions made of the accounts, their windows and their credits."""
         return [*self._account_parts(), *self._window_parts(), *self._entry_parts()]
@@ -145,6 +159,8 @@ def counted(plan: Plan, created_at: datetime) -> Iterator[tuple[str, Window]]:
         yield DAY, plan.windows.day
         if not plan.windows.day.enforced(created_at):
             yield f"shadow {DAY}", _SHADOW
+    if plan.windows.same_name is not None and not plan.windows.same_name.enforced(created_at):
+        yield f"shadow {SAME_NAME}", _SHADOW
     of_models = [("model", ceiling) for ceiling in plan.at_once.models.values()]
     places: list[tuple[str, Limit | None]] = [
         ("account", plan.at_once.account),

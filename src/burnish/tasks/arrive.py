@@ -7,7 +7,6 @@ decides, holds and moves, together with whatever else arrived meanwhile.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -30,10 +29,8 @@ from burnish.tasks.decide import Ask, apply, decide
 from burnish.tasks.task import Claimed, key_digits, lane_topic, topic
 from burnish.uploads import store as blobs
 from burnish.webhooks.announce import announce
-from burnish.webhooks.event import Event
 
 _log = log.get("arrive")
-_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,9 @@ class Arrivals:
             topics = await close(tx, accounts, await store.end(tx, endings, now), now) if endings else set()
             parts = accounts.parts()
             await write(tx, [*parts, store.arrive(moves, now)] if moves else parts)
-            topics |= await announce(tx, _events(accounts, [seen.task for seen, _ in still]), now)
+            topics |= await announce(
+                tx, accounts.told({s.task.account_id: s.task.environment for s, _ in still}), now
+            )
         topics |= {lane_topic(seen.task.lane) for seen, _ in still} | {topic(task_id) for task_id in outcomes}
         self._db.news.announce(topics)
         for task_id, _, _, reason, message, *_ in endings:
@@ -184,16 +183,6 @@ class Arrivals:
             waiting = await store.waiting_under(connection, [(task.id, task.lease_id) for task in tasks])
         self._db.news.announce({lane_topic(task.lane) for task in tasks} | {topic(task.id) for task in tasks})
         return [LATER if task.id in waiting else True for task in tasks]
-
-
-def _events(accounts: Accounts, tasks: Sequence[Claimed]) -> list[Event]:
-    """What accounts are told of themselves, now that prices were held."""
-    environments = {task.account_id: task.environment for task in tasks}
-    return [
-        Event(account_id=state.id, environment=environments[state.id], name=name, facts=_ENCODE(facts))
-        for state in accounts.states.values()
-        for name, facts in state.told
-    ]
 
 
 def _fault(failed: Failed | None) -> str | None:

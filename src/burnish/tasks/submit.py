@@ -56,7 +56,6 @@ _INPUT_KEPT: Final = timedelta(days=1)
 #: After an account was waited for in vain, no group waits for any.
 _HURRIED_SECONDS: Final = 0.25
 _REMEMBERED: Final = timedelta(hours=24)
-_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -337,12 +336,7 @@ def _events(batch: _Batch) -> list[Event]:
         if new.task.status == FAILED
         and (new.task.callback_url is not None or states[new.task.account_id].listens)
     ]
-    environments = {new.task.account_id: new.task.environment for new in batch.rows}
-    return found + [
-        Event(account_id=state.id, environment=environments[state.id], name=name, facts=_ENCODE(facts))
-        for state in states.values()
-        for name, facts in state.told
-    ]
+    return found + batch.accounts.told({new.task.account_id: new.task.environment for new in batch.rows})
 
 
 def _remember(once: Once, batch: _Batch, task: Task) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import re
 import types
 from collections.abc import AsyncIterator, Generator
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, get_type_hints
 from urllib.parse import parse_qsl, urlencode
 
@@ -139,6 +140,14 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except RecursionError as error:
         raise Malformed("The body is nested too deeply.") from error
     return value
+
+
+def in_utc(moment: datetime | None, param: str) -> datetime | None:
+    """The same moment in UTC. Raises Invalid: its zone carries it out of the calendar."""
+    try:
+        return moment.astimezone(UTC) if moment is not None else None
+    except OverflowError as error:
+        raise Invalid("This moment lies outside the calendar.", param=param) from error
 
 
 def query(request: Request, type_: type[T]) -> T:

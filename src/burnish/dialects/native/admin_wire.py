@@ -1,7 +1,7 @@
 """The native API's words for what an operator manages: accounts, grants, keys and plans; and the way to and fro."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from burnish.keys.account import Account
 from burnish.keys.issue import GRACE_SECONDS
 from burnish.keys.key import Key
 from burnish.keys.plan import Plan, Plans
+from burnish.web.bodies import in_utc
 
 Scope = Literal["tasks:write", "tasks:read", "uploads:write", "usage:read", "webhooks:write"]
 Kind = Annotated[Literal["paid", "given"], wire.says("Whether they were paid for.")]
@@ -230,13 +231,8 @@ def ahead(moment: datetime | None, now: datetime) -> datetime | None:
     Raises:
         Invalid: it lies in the past, or outside the calendar.
     """
-    if moment is None:
-        return None
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError as error:
-        raise Invalid("This moment lies outside the calendar.", param="expires_at") from error
-    if moment <= now:
+    moment = in_utc(moment, "expires_at")
+    if moment is not None and moment <= now:
         raise Invalid("This moment lies in the past.", param="expires_at")
     return moment
 

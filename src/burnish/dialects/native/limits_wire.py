@@ -270,7 +270,7 @@ def _windows(state: State, now: datetime) -> Iterator[LimitReply]:
         yield _window(DAY, windows.day, used.used, used.frees_at, used.resets_at, _shadow(state, DAY))
     if windows.same_name is not None:
         # Each name is counted apart; which of them is near its limit only their registration tells.
-        yield _window(SAME_NAME, windows.same_name, 0, now, now, None)
+        yield _window(SAME_NAME, windows.same_name, 0, now, now, _shadow(state, SAME_NAME))
 
 
 def _window(

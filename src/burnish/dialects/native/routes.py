@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -110,17 +109,9 @@ async def list_(request: Request) -> Reply:
         after=after,
         status=asked.status,
         model=asked.model,
-        created_after=_in_utc(asked.created_after),
+        created_after=bodies.in_utc(asked.created_after, "created_after"),
     )
     return _page(request, found, asked.limit)
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    """The same moment; a zone that carries it out of the calendar is refused."""
-    try:
-        return moment.astimezone(UTC) if moment is not None else None
-    except OverflowError as error:
-        raise Invalid("This moment lies outside the calendar.", param="created_after") from error
 
 
 async def cancel_(request: Request) -> Reply:

@@ -1,6 +1,5 @@
 """Webhooks: endpoints, their secrets, what they were sent, and sending it again; and the secret of callbacks."""
 
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -137,20 +136,12 @@ async def replay(request: Request) -> Reply:
     again = await verbs.replay(
         request.resources.db,
         endpoint,
-        since=_in_calendar(asked.since, "since"),
-        until=_in_calendar(asked.until, "until"),
+        since=bodies.in_utc(asked.since, "since"),
+        until=bodies.in_utc(asked.until, "until"),
         dead_only=not asked.accepted,
         now=request.now,
     )
     return json(wire.Replayed(deliveries=again), status=202)
-
-
-def _in_calendar(moment: datetime | None, param: str) -> datetime | None:
-    """The same moment; a zone that carries it out of the calendar is refused."""
-    try:
-        return moment.astimezone(UTC) if moment is not None else None
-    except OverflowError as error:
-        raise Invalid("This moment lies outside the calendar.", param=param) from error
 
 
 async def callback_secret(request: Request) -> Reply:
