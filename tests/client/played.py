@@ -70,6 +70,7 @@ class PlayedService:
     picture: bytes = PICTURE
     picture_type: str = "image/png"
     filename: str | None = None  #: what an output is called
+    roles: tuple[str | None, ...] = (None,)  #: of each output
     tag: str | None = '"v1"'
     page: int = 2
     uploads: dict[str, bytes | None] = field(default_factory=dict)
@@ -389,6 +390,7 @@ class Handler(BaseHTTPRequestHandler):
             told["cost"] = {**told["cost"], "charged": self.service.price}
             told["outputs"] = [
                 {
+                    "role": role,
                     "url": f"{self.service.url}/media/output_{name.rpartition('_')[2]}?signature=s",
                     "type": self.service.picture_type,
                     "filename": self.service.filename,
@@ -397,6 +399,7 @@ class Handler(BaseHTTPRequestHandler):
                     "size_bytes": len(self.service.picture),
                     "expires_at": "2026-01-09T03:04:05Z",
                 }
+                for role in self.service.roles
             ]
         return told
 

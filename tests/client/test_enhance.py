@@ -168,6 +168,19 @@ def test_a_name_of_the_services_choosing_is_no_path(
     assert (names(tmp_path), names(tmp_path / "out")) == (["one.jpg", "out", "two.jpg"], ["one.png"])
 
 
+def test_results_of_one_file_are_told_apart_by_their_roles(
+    enhance: Enhance, service: PlayedService, tmp_path: Path
+) -> None:
+    """The result has the file's name, a mask says that it is one; a role that is no plain word counts for nothing."""
+    service.roles = (None, "mask", "../../evil")
+
+    assert enhance("one.jpg", "-o", "out").returncode == 0
+    assert (names(tmp_path), names(tmp_path / "out")) == (
+        ["one.jpg", "out", "two.jpg"],
+        ["one-2.png", "one-mask.png", "one.png"],
+    )
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 

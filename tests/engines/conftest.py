@@ -56,7 +56,7 @@ def job(opened: Callable[[bytes], int]) -> Callable[..., Job]:
         model = find_model("upscale")
         assert model
         wanted = Upscale(image="upload", **params)  # type: ignore[arg-type]
-        return Job(ACCOUNT, model, wanted, opened(data), seconds)
+        return Job(ACCOUNT, model, wanted, [opened(data)], seconds)
 
     return make
 

@@ -215,7 +215,7 @@ def _job_of(account: UUID, descriptor: int) -> Job:
 
     model = find_model("upscale")
     assert model
-    return Job(account, model, Upscale(image="upload"), descriptor, 60.0)
+    return Job(account, model, Upscale(image="upload"), [descriptor], 60.0)
 
 
 async def test_closing_leaves_nothing_running(job: Callable[..., Job]) -> None:
@@ -249,7 +249,7 @@ async def main():
     await engines._codec.start()
     await engines._inference.start()
     file = open({str(tmp_path / "slow.png")!r}, "rb")
-    job = Job(UUID(int=1), find_model("upscale"), Upscale(image="upload"), file.fileno(), 60.0)
+    job = Job(UUID(int=1), find_model("upscale"), Upscale(image="upload"), [file.fileno()], 60.0)
     task = asyncio.create_task(engines.run(job, lambda *_: None))
     while len(children := psutil.Process().children(recursive=True)) < 3:
         await asyncio.sleep(0.001)

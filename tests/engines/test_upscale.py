@@ -135,11 +135,11 @@ async def test_noop_needs_neither_bytes_nor_children(account: Any) -> None:
     model = find_model("noop")
     assert model
     alone = Engines(settings.Engines())
-    assert await alone.run(Job(account, model, Noop(), None, 5.0), lambda *_: None) == []
+    assert await alone.run(Job(account, model, Noop(), [], 5.0), lambda *_: None) == []
     with pytest.raises(Failed) as failed:
-        await alone.run(Job(account, model, Noop(fail="decode_failed"), None, 5.0), lambda *_: None)
+        await alone.run(Job(account, model, Noop(fail="decode_failed"), [], 5.0), lambda *_: None)
     assert failed.value.reason == "decode_failed"
     with pytest.raises(Failed) as failed:
-        await alone.run(Job(account, model, Noop(seconds=50), None, 0.01), lambda *_: None)
+        await alone.run(Job(account, model, Noop(seconds=50), [], 0.01), lambda *_: None)
     assert failed.value.reason == "deadline_exceeded"
     await alone.close()

@@ -77,6 +77,22 @@ async def test_a_photo_goes_through_the_whole_house(service: Service) -> None:
     await service.well()
 
 
+async def test_a_task_may_end_with_data_and_with_two_things(service: Service) -> None:
+    """What an engine found is in the bytes and in the notes; what has a role is called by it."""
+    ended = await service.ended((await service.submit("noop-sources", roles=["", "mask"]))["id"])
+
+    found, mask = ended["outputs"]
+    assert (found["filename"], mask["filename"]) == (
+        "noop-sources-noop-sources.json",
+        "noop-sources-mask.json",
+    )
+    assert (found["role"], mask["role"], found["width"], found["height"]) == (None, "mask", None, None)
+    reply = await service.http.get(found["url"], headers={"Authorization": ""})
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.json() == found["notes"] == {"sources": []}
+    await service.well()
+
+
 def _difference(made: Image.Image, original: Image.Image) -> float:
     """Mean distance, in levels, between the original and the result made small again; both slightly blurred."""
     small = made.resize(original.size, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(2))

@@ -114,18 +114,20 @@ class Visitor:
 
     async def succeed(self, content: bytes, filename: str = "photo-2x.png", **record: Any) -> None:
         """Claim a task and end it with one output."""
-        task = await self.claim()
-        blob = await self._output(task, content, filename)
-        facts: dict[str, Any] = {
-            "type": "image/png",
-            "width": 6,
-            "height": 4,
-            "size_bytes": len(content),
-        } | record
-        outputs = [(OutputRecord(id=blob.id, filename=filename, **facts), blob)]
-        assert await self.resources.endings.end(Ending(task, outputs=outputs))
+        await self.succeed_with((content, {"filename": filename} | record))
 
-    async def _output(self, task: Claimed, content: bytes, filename: str) -> Blob:
+    async def succeed_with(self, *outputs: tuple[bytes, dict[str, Any]]) -> None:
+        """Claim a task and end it with these: bytes, and what is told of them, a picture's facts unless it says otherwise."""
+        task = await self.claim()
+        made = []
+        for content, told in outputs:
+            picture = {"filename": "photo-2x.png", "type": "image/png", "width": 6, "height": 4}
+            facts: dict[str, Any] = picture | {"size_bytes": len(content)} | told
+            blob = await self._output(task, content, facts)
+            made.append((OutputRecord(id=blob.id, **facts), blob))
+        assert await self.resources.endings.end(Ending(task, outputs=made))
+
+    async def _output(self, task: Claimed, content: bytes, facts: dict[str, Any]) -> Blob:
         async def chunks() -> AsyncIterator[bytes]:
             yield content
 
@@ -133,8 +135,9 @@ class Visitor:
         kept = await keep_object(resources.db, resources.blobs, chunks(), task.id, max_bytes=len(content))
         now = resources.clock.now()
         return Blob(
-            new_id(), task.account_id, task.environment, OUTPUT, task.id, filename, None, None, None, kept.key,
-            len(content), sha256(content).digest(), now, "image/png", 6, 4, 1, None, now, now + timedelta(hours=1),
+            new_id(), task.account_id, task.environment, OUTPUT, task.id, facts["filename"], None, None, None,
+            kept.key, len(content), sha256(content).digest(), now, facts["type"], facts["width"], facts["height"], 1,
+            None, now, now + timedelta(hours=1),
         )  # fmt: skip
 
 

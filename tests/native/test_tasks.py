@@ -166,6 +166,27 @@ async def test_a_task_is_told_through_all_its_states(visitor: Visitor) -> None:
     ).content == b"a larger picture"
 
 
+async def test_a_task_may_end_with_data_with_a_film_and_with_more_than_one_thing(visitor: Visitor) -> None:
+    """Data has no size in pixels, a film has a length and a rate, a mask says what it is; each is served as its type."""
+    task_id = (await visitor.submit())["id"]
+    picture: dict[str, Any] = {"role": None, "width": 6, "height": 4, "seconds": None, "frame_rate": None}
+    mask: dict[str, Any] = {"role": "mask"}
+    data = {"type": "application/json", "width": None, "height": None, "notes": {"nudity": 0.25}}
+    film = {"type": "video/mp4", "seconds": 2.5, "frame_rate": 29.97}
+    await visitor.succeed_with((b"cutout", {}), (b"mask", mask), (b'{"nudity":0.25}', data), (b"film", film))
+
+    outputs = (await visitor.read(task_id))["outputs"]
+    for output, told in zip(outputs, [picture, mask, data, film], strict=True):
+        assert {name: output[name] for name in picture} == {name: (picture | told)[name] for name in picture}
+    served = [await visitor.http.get(output["url"], headers={"Authorization": ""}) for output in outputs]
+    assert [reply.content for reply in served] == [b"cutout", b"mask", b'{"nudity":0.25}', b"film"]
+    assert [reply.headers["content-type"] for reply in served] == [
+        *("image/png", "image/png", "application/json", "video/mp4")
+    ]
+    assert served[2].headers["content-disposition"].startswith("attachment")
+    assert outputs[2]["notes"] == {"nudity": 0.25}
+
+
 async def test_a_running_task_shows_its_progress(visitor: Visitor) -> None:
     """What the worker renews with, its owner reads."""
     task_id = (await visitor.submit())["id"]

@@ -22,7 +22,11 @@ _ENDINGS: Final = {
     "webp": (".webp",),
     "tiff": (".tiff", ".tif"),
 }
-_ENDING_OF_TYPE: Final = {f"image/{name}": endings[0] for name, endings in _ENDINGS.items()}
+_ENDING_OF_TYPE: Final = {
+    **{f"image/{name}": endings[0] for name, endings in _ENDINGS.items()},
+    "application/json": ".json",
+    "video/mp4": ".mp4",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,11 @@ class Names:
                 yield path
 
     def take(self, file: Path, output: Output) -> Path:
-        """A path for the next result of a file: not an input's, and not another result's."""
+        """A path for the next result of a file, with its role where it has one (`photo-mask.png`): not an input's, and not
+        another result's.
+        """
         ending = _ending_of(output)
-        for stem in _numbered(self._stems[file]):
+        for stem in _numbered(self._stems[file] + _role_of(output)):
             path = self._folder / (stem + ending)
             if str(path).casefold() not in self._taken and not self._is_input(path):
                 self._taken.add(str(path).casefold())
@@ -122,6 +128,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _format_of(file: Path) -> str:
     """The format that the service writes when it is not told: the file's own, or png."""
     return next((name for name, endings in _ENDINGS.items() if file.suffix.lower() in endings), "png")
+
+
+def _role_of(output: Output) -> str:
+    """What a name says of it; a role of the service's choosing is no path either."""
+    return f"-{output.role}" if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", output.role or "") else ""
 
 
 def _ending_of(output: Output) -> str:

@@ -17,7 +17,11 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One thing a task made. `url` answers its bytes, without a key, until `expires_at`."""
+    """One thing a task made. `url` answers its bytes, without a key, until `expires_at`.
+
+    `width` and `height` are None for data, `seconds` and `frame_rate` for all but films. `role` says what it is to the
+    task where that is more than its result, as `mask`.
+    """
 
     url: str
     type: str
@@ -28,7 +32,10 @@ class Output:
     filename: str | None = None
     notes: Json = field(
         default_factory=dict
-    )  #: what was done beside what was asked, such as metadata dropped
+    )  #: what was done beside what was asked, such as metadata dropped; of an output that is JSON, what it says
+    role: str | None = None
+    seconds: float | None = None
+    frame_rate: float | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -43,6 +50,9 @@ class Output:
             expires_at=_time(data.get("expires_at")),
             filename=data.get("filename"),
             notes=data.get("notes") or {},
+            role=data.get("role"),
+            seconds=data.get("seconds"),
+            frame_rate=data.get("frame_rate"),
             raw=data,
         )
 

@@ -76,6 +76,13 @@ class Noop(Struct, frozen=True, forbid_unknown_fields=True):
     fail: Annotated[str, Meta(max_length=64)] = ""
 
 
+class NoopSources(Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of `noop-sources`: say what was given, once for each role."""
+
+    images: Annotated[list[Annotated[str, Meta(min_length=1, max_length=8192)]], Meta(max_length=200)] = []
+    roles: tuple[Annotated[str, Meta(max_length=40)], ...] = ("",)
+
+
 _MODELS: Final = {
     model.name: model
     for model in (
@@ -105,6 +112,16 @@ _MODELS: Final = {
             parameters=Noop,
             price="noop",
             sources=(),
+            public=False,
+        ),
+        Model(
+            name="noop-sources",
+            description="Says what it was given.",
+            runner=IN_THE_WORKER,
+            lane="light",
+            parameters=NoopSources,
+            price="noop",
+            sources=("images",),
             public=False,
         ),
     )

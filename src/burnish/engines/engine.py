@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from burnish import log, settings
 from burnish.engines import catalogue, codec, wire
-from burnish.engines.catalogue import Model, Noop, Upscale
+from burnish.engines.catalogue import Model, Noop, NoopSources, Upscale
 from burnish.engines.child import Memory
 from burnish.engines.inference import Inference
 from burnish.errors import STATUS_REASONS, Failed, Unusable
@@ -55,35 +55,47 @@ _OVERHEAD_BYTES: Final = 16 * 1024 * 1024
 
 
 class Probe(Struct, frozen=True):
-    """What a header says; `width` and `height` as the picture is meant to be seen."""
+    """What a header says; `width` and `height` as the picture is meant to be seen. `seconds`, `frame_rate`: of a film."""
 
     type: str
     extension: str
     width: int
     height: int
     frames: int
+    seconds: float | None = None
+    frame_rate: float | None = None
 
 
 class Job(Struct, frozen=True):
-    """One task's work. `source_fd`: the input, a regular file or shared memory, which stays the caller's."""
+    """One task's work. `source_fds`: its inputs, regular files or shared memory, which stay the caller's, in the order
+    of the model's sources; `filenames`: what each was called, "" where nobody said.
+    """
 
     account: UUID
     model: Model
     params: Struct
-    source_fd: int | None
+    source_fds: list[int]
     deadline_seconds: float
+    filenames: list[str] = []
 
 
 class Output(Struct, frozen=True):
-    """A file that was made. `fd` is at its beginning and the caller's to close; `notes` is plain JSON for the client."""
+    """A file that was made. `fd` is at its beginning and the caller's to close; `notes` is plain JSON for the client.
+
+    `width`, `height`: of pictures and films; `seconds`, `frame_rate`: of films. `role`: what it is to the task where
+    that is more than its result, in a word of small letters: "mask".
+    """
 
     fd: int
     type: str
     extension: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     size_bytes: int
     notes: dict[str, object]
+    role: str | None = None
+    seconds: float | None = None
+    frame_rate: float | None = None
 
 
 class Engines:
@@ -144,7 +156,7 @@ class Engines:
         """
         async with _deadline(job.deadline_seconds):
             if job.model.runner == catalogue.IN_THE_WORKER:
-                return await _noop(cast("Noop", job.params), progress)
+                return await self._in_the_worker(job, progress)
             return [await self._picture(job, cast("Upscale", job.params), progress)]
 
     async def canned(
@@ -169,9 +181,24 @@ class Engines:
                 await self._asked(question, [file.fd], wire.Encoded)
             return _written(file, picture, format_, {"canned": True})
 
+    async def _in_the_worker(self, job: Job, progress: Progress) -> list[Output]:
+        """What the models for tests do."""
+        if isinstance(job.params, NoopSources):
+            return await self._listed(job, job.params, progress)
+        return await _noop(cast("Noop", job.params), progress)
+
+    async def _listed(self, job: Job, params: NoopSources, progress: Progress) -> list[Output]:
+        """What was given, as data: once for each role that was asked for."""
+        progress("working", 0.0)
+        given: list[dict[str, object]] = []
+        for fd, filename in zip(job.source_fds, job.filenames, strict=True):
+            probe = await self.probe(job.account, fd, job.deadline_seconds)
+            size_bytes = os.fstat(fd).st_size
+            given.append({"filename": filename, "type": probe.type, "size_bytes": size_bytes})
+        return [data_output({"sources": given}, role or None) for role in params.roles]
+
     async def _picture(self, job: Job, params: Upscale, progress: Progress) -> Output:
         """One picture in, one out: decode, run the network, encode."""
-        assert job.source_fd is not None
         progress("working", 0.0)
         with Memory() as pixels, Memory() as made, Memory() as file:
             decoded = await self._decode(job, pixels)
@@ -201,10 +228,10 @@ class Engines:
             return await self._encode(job, params, decoded, result, made, file)
 
     async def _decode(self, job: Job, pixels: Memory) -> wire.Decoded:
-        assert job.source_fd is not None
+        (source_fd,) = job.source_fds
         most = self._own_limits(job.model).max_pixels
         limits = self._limits(job.deadline_seconds, self._settings.memory_bytes, file_bytes=most * 8)
-        decoded = await self._asked(wire.Decode(limits, most), [job.source_fd, pixels.fd], wire.Decoded)
+        decoded = await self._asked(wire.Decode(limits, most), [source_fd, pixels.fd], wire.Decoded)
         if decoded.picture.pixels > most or pixels.size_bytes != decoded.picture.size_bytes:
             _log.warning("codec child lied", picture=decoded.picture, size_bytes=pixels.size_bytes)
             raise Failed("internal", "Reading the picture failed on our side. It may be tried again.")
@@ -291,6 +318,24 @@ async def _noop(params: Noop, progress: Progress) -> list[Output]:
         reason = params.fail if params.fail in STATUS_REASONS else "internal"
         raise Failed(reason, "Failed, as asked.")
     return []
+
+
+def data_output(data: dict[str, object], role: str | None = None) -> Output:
+    """An output that is data rather than a picture: its bytes are the JSON, and its notes say the same."""
+    encoded = msgspec.json.encode(data)
+    with Memory() as file:
+        file.resize(len(encoded))
+        os.pwrite(file.fd, encoded, 0)
+        return Output(
+            fd=file.keep(),
+            type="application/json",
+            extension="json",
+            width=None,
+            height=None,
+            size_bytes=len(encoded),
+            notes=data,
+            role=role,
+        )
 
 
 def _written(file: Memory, picture: wire.Picture, format_: wire.Format, notes: dict[str, object]) -> Output:

@@ -88,8 +88,9 @@ async def _made(
             account=task.account_id,
             model=model,
             params=parameters,
-            source_fd=source.fileno() if task.object_key is not None else None,
+            source_fds=[source.fileno()] if task.object_key is not None else [],
             deadline_seconds=task.deadline_seconds,
+            filenames=[task.filename or ""] if task.object_key is not None else [],
         )
         return await engines.run(job, progress)
 
@@ -107,7 +108,8 @@ async def copy_source(blobs: Blobs, key: str, into: BinaryIO) -> None:
 
 async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> tuple[OutputRecord, Blob]:
     stored = await keep_object(db, blobs, chunks_of(output.fd), task.id, task.lease_id, max_bytes=1 << 40)
-    filename = f"{PurePath(task.filename or task.model).stem or task.model}-{task.model}.{output.extension}"
+    stem = PurePath(task.filename or task.model).stem or task.model
+    filename = f"{stem}-{output.role or task.model}.{output.extension}"
     now = db.clock.now()
     blob = Blob(
         id=new_id(),
@@ -132,7 +134,16 @@ async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> t
         expires_at=now,  # set by the ending, which knows when it is
     )
     record = OutputRecord(
-        blob.id, output.type, filename, output.width, output.height, stored.size_bytes, output.notes
+        id=blob.id,
+        type=output.type,
+        filename=filename,
+        width=output.width,
+        height=output.height,
+        size_bytes=stored.size_bytes,
+        notes=output.notes,
+        role=output.role,
+        seconds=output.seconds,
+        frame_rate=output.frame_rate,
     )
     return record, blob
 

@@ -121,16 +121,21 @@ class Price(msgspec.Struct, frozen=True):
     version: int
 
 
-class OutputRecord(msgspec.Struct, frozen=True):
-    """One thing a task made, as kept in its row; the bytes are the blob of that id."""
+class OutputRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing a task made, as kept in its row; the bytes are the blob of that id. `width`, `height`: of pictures and
+    films; `seconds`, `frame_rate`: of films; `role`: a mask's is "mask", the result itself has none.
+    """
 
     id: UUID
     type: str
     filename: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     size_bytes: int
     notes: dict[str, object] = {}
+    role: str | None = None
+    seconds: float | None = None
+    frame_rate: float | None = None
 
 
 def outputs_of(task: Task) -> list[OutputRecord]:

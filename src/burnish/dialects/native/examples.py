@@ -69,8 +69,11 @@ ENDED_TASK: Final = msgspec.structs.replace(
             url=_link(OUTPUT),
             type="image/jpeg",
             filename="photo-2x.jpg",
+            role=None,
             width=2048,
             height=1536,
+            seconds=None,
+            frame_rate=None,
             size_bytes=734_003,
             expires_at=_ENDED_AT + _WEEK,
         )

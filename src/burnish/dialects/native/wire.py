@@ -187,13 +187,20 @@ class OutputReply(Struct, frozen=True, kw_only=True):
     url: Annotated[str, says("Its bytes, for whoever has this link, until `expires_at`; ranges are served.")]
     type: Annotated[str, says("Media type.")]
     filename: Annotated[str, says("What it is called when it is saved.")]
-    width: Annotated[int, says("In pixels.")]
-    height: Annotated[int, says("In pixels.")]
+    role: Annotated[str, says("What it is to the task where that is more than its result, as `mask`.")] | None
+    width: Annotated[int, says("In pixels; of pictures and films.")] | None
+    height: Annotated[int, says("In pixels; of pictures and films.")] | None
+    seconds: Annotated[float, says("How long a film lasts.")] | None
+    frame_rate: Annotated[float, says("Of a film, in frames a second.")] | None
     size_bytes: int
     expires_at: Moment
     notes: (
         Annotated[
-            dict[str, Any], says("What was done beside what was asked, such as metadata that was dropped.")
+            dict[str, Any],
+            says(
+                "What was done beside what was asked, such as metadata that was dropped; of an output that is JSON, "
+                "what it says."
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -490,8 +497,11 @@ def _output_reply(record: OutputRecord, task: Task, links: Links) -> OutputReply
         url=links.get(OUTPUT, record.id, task.expires_at),
         type=record.type,
         filename=record.filename,
+        role=record.role,
         width=record.width,
         height=record.height,
+        seconds=record.seconds,
+        frame_rate=record.frame_rate,
         size_bytes=record.size_bytes,
         expires_at=task.expires_at,
         notes=record.notes or UNSET,
