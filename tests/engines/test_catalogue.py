@@ -42,6 +42,7 @@ def test_a_price_is_measured_by_what_is_made() -> None:
     wanted = Upscale(image="upload", scale=4)
     assert catalogue.output_measure(wanted, 100, 50) == Measure(width=400, height=200)
     assert catalogue.output_measure(wanted, None, None) == Measure()
+    assert catalogue.output_measure(wanted, 100, 50, 2.5, 30.0) == Measure(400, 200, 2.5, 30.0)
 
 
 def test_defaults_are_twice_faithful_in_the_inputs_own_format() -> None:

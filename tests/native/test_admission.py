@@ -505,6 +505,8 @@ async def test_a_quote_tells_price_and_outcome_and_changes_nothing(
         declared = await quote(width=2048, height=1536)
         assert (declared["credits"], declared["outcome"]) == ({"min": 140, "max": 140}, "accepted")
         assert declared["breakdown"][0]["credits"] == 140
+        film = await quote(width=2048, height=1536, seconds=2.5, frame_rate=29.97)
+        assert film["credits"] == declared["credits"], "a picture costs the same however long it lasts"
         await visitor.submit()
         assert (await quote(width=2048, height=1536))["outcome"] == "queued"
         assert (await quote(width=2048, height=1536, on_limit="reject"))["reason"] == "too_many_tasks"

@@ -245,6 +245,16 @@ async def test_an_upload_that_was_looked_at_is_queued_at_once(visitor: Visitor) 
     assert (await visitor.submit(model="upscale", input={"image": upload["id"]}))["status"] == "queued"
     told = (await visitor.http.get(f"/v1/uploads/{upload['id']}")).json()
     assert (told["type"], told["width"], told["height"], told["fault"]) == ("image/png", 30, 20, None)
+    assert (told["seconds"], told["frame_rate"]) == (None, None)
+
+
+async def test_an_upload_tells_how_long_a_film_lasts(visitor: Visitor) -> None:
+    """What a probe said of it, seconds and frames a second, is kept and told."""
+    upload = await visitor.upload(CONTENT, content_type="video/mp4")
+    await visitor.submit(model="upscale", input={"image": upload["id"]})
+    await visitor.arrive(type="image/png", width=30, height=20, seconds=2.5, frame_rate=29.97)
+    told = (await visitor.http.get(f"/v1/uploads/{upload['id']}")).json()
+    assert (told["seconds"], told["frame_rate"]) == (2.5, 29.97)
 
 
 async def test_a_link_of_ours_is_a_reference_and_never_fetched(visitor: Visitor) -> None:

@@ -21,13 +21,16 @@ class _Quotes:
         *,
         width: int | None = None,
         height: int | None = None,
+        seconds: float | None = None,
+        frame_rate: float | None = None,
         on_limit: str | None = None,
         max_credits: int | None = None,
     ) -> Flow[Quote]:
         """What a task would cost, and what would happen, without its happening.
 
         `input` as for `tasks.create`, but nothing is uploaded: leave the picture out, and give its `width` and
-        `height` in pixels for one exact price instead of the lowest and the highest.
+        `height` in pixels, of a film its `seconds` and its `frame_rate` too, for one exact price instead of the lowest
+        and the highest.
 
         Raises:
             Invalid: no such model, or a wrong parameter; `param` names it.
@@ -38,6 +41,8 @@ class _Quotes:
             "input": dict(input),
             "width": width,
             "height": height,
+            "seconds": seconds,
+            "frame_rate": frame_rate,
             "on_limit": on_limit,
             "max_credits": max_credits,
         }

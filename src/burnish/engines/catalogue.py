@@ -165,12 +165,20 @@ def output_size(params: Struct, width: int, height: int) -> tuple[int, int]:
     return width * scale, height * scale
 
 
-def output_measure(params: Struct, width: int | None, height: int | None) -> Measure:
-    """What is known of that which a model makes, for its price; without `width` and `height`, as much as nothing."""
+def output_measure(
+    params: Struct,
+    width: int | None,
+    height: int | None,
+    seconds: float | None = None,
+    frame_rate: float | None = None,
+) -> Measure:
+    """What is known of that which a model makes of a source with these measures, for its price; without `width` and
+    `height`, as much as nothing. `seconds`, `frame_rate`: of a film.
+    """
     if width is None or height is None:
         return Measure()
     out_width, out_height = output_size(params, width, height)
-    return Measure(width=out_width, height=out_height)
+    return Measure(width=out_width, height=out_height, seconds=seconds, frames_per_second=frame_rate)
 
 
 def output_refusal(

@@ -36,7 +36,7 @@ _log = log.get("arrive")
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the fetch lane found. `object_key`, `size_bytes`, `sha256`, `filename`: of bytes it brought itself;
-    `type`, `width`, `height`, `frames`: of the header; `failed`: why there is nothing to work on.
+    `type` and all after it: of the header; `failed`: why there is nothing to work on.
     """
 
     task: Claimed
@@ -48,6 +48,8 @@ class Seen:
     width: int | None = None
     height: int | None = None
     frames: int | None = None
+    seconds: float | None = None
+    frame_rate: float | None = None
     failed: Failed | None = None
 
     def judged(self, prices: Prices) -> Cost | Failed | None:
@@ -63,7 +65,7 @@ class Seen:
         if refused := catalogue.output_refusal(model, parameters, self.width, self.height):
             return Failed(*refused)
         try:
-            return cost_of(prices, model, parameters, self.width, self.height)
+            return cost_of(prices, model, parameters, self.width, self.height, self.seconds, self.frame_rate)
         except Failed as failed:
             return failed
 
@@ -169,7 +171,16 @@ class Arrivals:
                 now,
             )
         facts = {
-            s.task.source_id: (s.task.source_id, s.type, s.width, s.height, s.frames, _fault(s.failed))
+            s.task.source_id: blobs.Facts(
+                s.task.source_id,
+                s.type,
+                s.width,
+                s.height,
+                s.frames,
+                s.seconds,
+                s.frame_rate,
+                _fault(s.failed),
+            )
             for s in all_seen
             if s.task.source_id is not None and (s.type is not None or _fault(s.failed) is not None)
         }

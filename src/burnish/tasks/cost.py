@@ -21,10 +21,17 @@ class Cost(NamedTuple):
 
 
 def cost_of(
-    prices: Prices, model: catalogue.Model, parameters: msgspec.Struct, width: int | None, height: int | None
+    prices: Prices,
+    model: catalogue.Model,
+    parameters: msgspec.Struct,
+    width: int | None,
+    height: int | None,
+    seconds: float | None = None,
+    frame_rate: float | None = None,
 ) -> Cost | None:
-    """None while too little is known. Raises Failed where the size has no price."""
-    return _cost(prices, model.price, catalogue.output_measure(parameters, width, height))
+    """Of a source with these measures. None while too little is known. Raises Failed where the size has no price."""
+    measure = catalogue.output_measure(parameters, width, height, seconds, frame_rate)
+    return _cost(prices, model.price, measure)
 
 
 @lru_cache(maxsize=4096)

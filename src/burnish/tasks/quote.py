@@ -5,6 +5,7 @@ Of bytes that have not been seen a quote gives the lowest and the highest price,
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from burnish.credits.price import Line, bounds, price
@@ -21,6 +22,7 @@ from burnish.tasks.standing import standings
 from burnish.tasks.submit import Submission, source_refusal
 from burnish.tasks.task import LANES, key_digits
 from burnish.uploads import store as blobs
+from burnish.uploads.blob import Blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,24 @@ class Quote:
     standings: tuple[Standing, ...]
 
 
+class Measures(NamedTuple):
+    """What an input measures, as far as it is known: pixels, and of a film its length and its frames a second."""
+
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    frame_rate: float | None = None
+
+
 async def quote(
     db: Database,
     submission: Submission,
-    size: tuple[int, int] | None,
+    declared: Measures,
     plans: Plans,
     prices: Prices,
     now: datetime,
 ) -> Quote:
-    """`size`: declared width and height of the input, where its bytes have not been seen.
+    """`declared`: what the input is said to measure, where its bytes have not been seen.
 
     Raises:
         Expired, Invalid: what submitting would raise for its input.
@@ -64,10 +75,11 @@ async def quote(
         raise away(error) from error
     if isinstance(submission.source, UUID) and (refusal := source_refusal(submission, found, now)):
         raise refusal
-    width, height = (found.width, found.height) if found and found.type else size or (None, None)
+    measures = _measures(found) if found and found.type else declared
+    width, height = measures.width, measures.height
     rule = prices.get_rule(submission.model.price)
     try:
-        cost = cost_of(prices, submission.model, submission.parameters, width, height)
+        cost = cost_of(prices, submission.model, submission.parameters, *measures)
     except Failed as failed:
         raise Invalid(failed.message, param="input", code=failed.reason) from failed
     if (
@@ -90,7 +102,7 @@ async def quote(
     )
     verdict = decide(state, ask, now)
     told = standings(state, ask.lane, ask.model, key, now)
-    measure = catalogue.output_measure(submission.parameters, width, height)
+    measure = catalogue.output_measure(submission.parameters, *measures)
     priced = price(rule, measure) if cost else None
     return Quote(
         lowest=lowest if state.plan.metered else 0,
@@ -102,6 +114,10 @@ async def quote(
         verdict=verdict,
         standings=told,
     )
+
+
+def _measures(source: Blob) -> Measures:
+    return Measures(source.width, source.height, source.seconds, source.frame_rate)
 
 
 def outcome(verdict: Verdict) -> str:

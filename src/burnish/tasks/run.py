@@ -132,6 +132,8 @@ async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> t
         fault=None,
         created_at=now,
         expires_at=now,  # set by the ending, which knows when it is
+        seconds=output.seconds,
+        frame_rate=output.frame_rate,
     )
     record = OutputRecord(
         id=blob.id,

@@ -18,7 +18,7 @@ _TEST_SECONDS: Final = 86_400
 @dataclass(frozen=True, slots=True)
 class Blob:
     """A row of `blobs`. `object_key` is None until the bytes are whole; `type` until a probe has read the header;
-    `fault` is why they are no media (`reason: message`).
+    `fault` is why they are no media (`reason: message`). `seconds`, `frame_rate`: of films.
     """
 
     id: UUID
@@ -41,6 +41,8 @@ class Blob:
     fault: str | None
     created_at: datetime
     expires_at: datetime
+    seconds: float | None = None
+    frame_rate: float | None = None
 
 
 def kept_seconds(environment: str, seconds: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from burnish.storage.postgres import Connection
@@ -10,7 +10,8 @@ from burnish.uploads.blob import Blob
 
 _BLOB: Final = """
 SELECT id, account_id, environment, kind, task_id, filename, declared_type, declared_size, declared_hash, object_key,
-       size_bytes, sha256, arrived_at, type, width, height, frames, fault, created_at, expires_at
+       size_bytes, sha256, arrived_at, type, width, height, frames, fault, created_at, expires_at, seconds,
+       frame_rate
 FROM blobs
 """
 
@@ -64,8 +65,8 @@ async def insert_outputs(tx: Connection, blobs: Sequence[Blob]) -> None:
     columns = (
         ("id", "uuid"), ("account_id", "uuid"), ("environment", "text"), ("task_id", "uuid"), ("filename", "text"),
         ("object_key", "text"), ("size_bytes", "bigint"), ("sha256", "bytea"), ("arrived_at", "timestamptz"),
-        ("type", "text"), ("width", "int"), ("height", "int"), ("created_at", "timestamptz"),
-        ("expires_at", "timestamptz"),
+        ("type", "text"), ("width", "int"), ("height", "int"), ("frames", "int"), ("seconds", "float8"),
+        ("frame_rate", "float8"), ("created_at", "timestamptz"), ("expires_at", "timestamptz"),
     )  # fmt: skip
     names = ", ".join(name for name, _ in columns)
     arrays = ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(columns, 1))
@@ -131,18 +132,31 @@ async def let_fetch(tx: Connection, blob_id: UUID) -> bool:
     return not status.endswith(" 0")
 
 
-async def describe(
-    tx: Connection, facts: Sequence[tuple[UUID, str | None, int | None, int | None, int | None, str | None]]
-) -> None:
-    """What probes said: (blob, type, width, height, frames, fault)."""
+class Facts(NamedTuple):
+    """What a probe said of a blob, or the `fault` that it found."""
+
+    blob_id: UUID
+    type: str | None
+    width: int | None
+    height: int | None
+    frames: int | None
+    seconds: float | None
+    frame_rate: float | None
+    fault: str | None
+
+
+async def describe(tx: Connection, facts: Sequence[Facts]) -> None:
+    """Record what probes said."""
     await tx.execute(
         """
-        UPDATE blobs b SET type = n.type, width = n.width, height = n.height, frames = n.frames, fault = n.fault
-        FROM (SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::int[], $6::text[])
-              AS n (id, type, width, height, frames, fault) ORDER BY id) AS n
+        UPDATE blobs b SET type = n.type, width = n.width, height = n.height, frames = n.frames, seconds = n.seconds,
+                           frame_rate = n.frame_rate, fault = n.fault
+        FROM (SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::int[], $6::float8[], $7::float8[],
+                                   $8::text[])
+              AS n (id, type, width, height, frames, seconds, frame_rate, fault) ORDER BY id) AS n
         WHERE b.id = n.id
         """,
-        *zip(*sorted(facts, key=lambda fact: fact[0]), strict=True),
+        *zip(*sorted(facts), strict=True),
     )
 
 

@@ -5,6 +5,7 @@ The API never parses media; this is where what came from outside is first looked
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from typing import BinaryIO, Final
 
 from burnish.engines.engine import Engines
@@ -29,7 +30,15 @@ async def fetch(resources: Resources, engines: Engines, task: Claimed) -> Seen:
     async with resources.db.reading() as connection:
         blob = (await blob_store.read_blobs(connection, [task.source_id])).get(task.source_id)
     if blob is not None and blob.type is not None:  # another task of the same upload was here first
-        return Seen(task, type=blob.type, width=blob.width, height=blob.height, frames=blob.frames)
+        return Seen(
+            task,
+            type=blob.type,
+            width=blob.width,
+            height=blob.height,
+            frames=blob.frames,
+            seconds=blob.seconds,
+            frame_rate=blob.frame_rate,
+        )
     try:
         with tempfile.TemporaryFile() as file:
             if blob is not None and blob.object_key is not None:
@@ -63,26 +72,17 @@ async def _fetched(resources: Resources, engines: Engines, task: Claimed, file: 
         resources.db, resources.blobs, chunks_of(file.fileno()), task.source_id or task.id, task.lease_id,
         max_bytes=max_bytes,
     )  # fmt: skip
-    return Seen(
-        task,
-        object_key=kept.key,
-        size_bytes=kept.size_bytes,
-        sha256=kept.sha256,
-        filename=fetched.filename,
-        type=seen.type,
-        width=seen.width,
-        height=seen.height,
-        frames=seen.frames,
-    )
+    return replace(seen, object_key=kept.key, size_bytes=kept.size_bytes, sha256=kept.sha256)
 
 
 async def _probed(seen: Seen, engines: Engines, file: BinaryIO) -> Seen:
     probe = await engines.probe(seen.task.account_id, file.fileno(), _PROBE_SECONDS)
-    return Seen(
-        seen.task,
-        filename=seen.filename,
+    return replace(
+        seen,
         type=probe.type,
         width=probe.width,
         height=probe.height,
         frames=probe.frames,
+        seconds=probe.seconds,
+        frame_rate=probe.frame_rate,
     )

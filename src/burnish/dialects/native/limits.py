@@ -5,7 +5,7 @@ from typing import Final
 from burnish.dialects.native import examples, limits_wire
 from burnish.storage.postgres import LOST, away
 from burnish.tasks.accounts import look_at
-from burnish.tasks.quote import quote
+from burnish.tasks.quote import Measures, quote
 from burnish.tasks.standing import standings
 from burnish.tasks.task import HEAVY, key_digits
 from burnish.web import bodies
@@ -19,9 +19,9 @@ async def quote_(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     asked, _ = await bodies.read_json(request, limits_wire.QUOTE_REQUEST)
     resources = request.resources
-    size = (asked.width, asked.height) if asked.width and asked.height else None
+    declared = Measures(asked.width, asked.height, asked.seconds, asked.frame_rate)
     submission = limits_wire.quoted(request, key, asked)
-    made = await quote(resources.db, submission, size, resources.plans, resources.prices, request.now)
+    made = await quote(resources.db, submission, declared, resources.plans, resources.prices, request.now)
     request.quotas_stand(key, made.standings)
     return json(limits_wire.quote_reply(asked.model, made))
 
@@ -52,7 +52,7 @@ OPERATIONS: Final = (
         tag="Limits",
         summary="Ask what a task would cost, and what would happen",
         description="The same checks, price and decision as submitting, without effect. Of bytes that have not been seen "
-        "it gives the lowest and the highest price, unless `width` and `height` are declared.",
+        "it gives the lowest and the highest price, unless `width` and `height` are declared, and `seconds` and `frame_rate` of a film.",
         access="tasks:write",
         reads=limits_wire.QuoteRequest,
         answers={200: limits_wire.QuoteReply},

@@ -44,6 +44,12 @@ class QuoteRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         | None
     ) = None
     height: Annotated[int, wire.says("The same.", ge=1, le=1 << 20)] | None = None
+    seconds: (
+        Annotated[float, wire.says("Of a film: how long it lasts; the same.", gt=0, le=86_400)] | None
+    ) = None
+    frame_rate: (
+        Annotated[float, wire.says("Of a film, in frames a second; the same.", gt=0, le=1000)] | None
+    ) = None
     on_limit: Annotated[Literal["queue", "error_state", "reject"], wire.says("As in a task.")] | None = None
     max_credits: Annotated[int, wire.says("As in a task.", ge=0, le=2_147_483_647)] | None = None
 

@@ -298,8 +298,10 @@ class UploadReply(Struct, frozen=True, kw_only=True):
         Annotated[str, says("In hexadecimal; until the bytes are here, the one that was promised.")] | None
     )
     type: Annotated[str, says("What its first bytes say it is; null until someone has looked.")] | None
-    width: int | None
-    height: int | None
+    width: Annotated[int, says("In pixels, as it is meant to be seen.")] | None
+    height: Annotated[int, says("The same.")] | None
+    seconds: Annotated[float, says("How long a film lasts; null of pictures.")] | None
+    frame_rate: Annotated[float, says("Of a film, in frames a second; null of pictures.")] | None
     fault: UploadFault | None
     access_url: str
     created_at: Moment
@@ -536,6 +538,8 @@ def upload_reply(blob: Blob, links: Links) -> UploadReply:
         type=blob.type,
         width=blob.width,
         height=blob.height,
+        seconds=blob.seconds,
+        frame_rate=blob.frame_rate,
         fault=UploadFault(code=code, message=message) if blob.fault else None,
         access_url=links.get(UPLOAD, blob.id, blob.expires_at),
         created_at=blob.created_at,
