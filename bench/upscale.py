@@ -37,7 +37,7 @@ from burnish.engines import catalogue, wire
 from burnish.engines.catalogue import Upscale
 from burnish.engines.child import Memory
 from burnish.engines.inference import Inference
-from burnish.engines.networks import chain, ncnn, tiles
+from burnish.engines.networks import chain, device, ncnn, tiles
 from burnish.engines.networks.streams import Streams
 from burnish.engines.runners import upscale
 
@@ -80,7 +80,7 @@ async def _bench(folder: Path, service: Service) -> int:
     inference = Inference(catalogue.runners(), threads=0, precision="auto")
     precision = (await inference.start())["precision"]
     peers = _peers(folder, part)
-    streams = Streams(_cores(), upscale.STREAMS)
+    streams = Streams(_cores(), device.STREAMS)
     ceilings = {f"ceiling {shape[0]}": _ceiling(streams, *shape, precision) for shape in CEILING}
     runs: dict[str, Callable[[], Any]] = {
         "burnish": lambda: _infer(inference, part),
@@ -118,7 +118,7 @@ async def _infer(inference: Inference, pixels: Pixels) -> float:
     with Memory() as source, Memory() as result:
         os.write(source.fd, pixels.tobytes())
         result.resize(made.size_bytes)
-        message = wire.Run(0, MODEL, msgspec.Raw(params), given, made, 8 << 30)
+        message = wire.Run(0, MODEL, msgspec.Raw(params), (given,), (wire.Shot(),), (made,), 8 << 30)
         started = time.perf_counter()
         await inference.run(message, (source.fd, result.fd), lambda _fraction: None)
         return time.perf_counter() - started

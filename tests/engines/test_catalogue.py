@@ -37,12 +37,12 @@ def test_every_model_is_priced_by_a_rule_of_the_shipped_table() -> None:
     load_prices(needed=catalogue.price_rules())
 
 
-def test_a_price_is_measured_by_what_is_made() -> None:
+def test_a_price_is_measured_by_what_is_made(upscale: Model) -> None:
     """The scale counts, and nothing is known of a picture that nobody has seen."""
     wanted = Upscale(image="upload", scale=4)
-    assert catalogue.output_measure(wanted, 100, 50) == Measure(width=400, height=200)
-    assert catalogue.output_measure(wanted, None, None) == Measure()
-    assert catalogue.output_measure(wanted, 100, 50, 2.5, 30.0) == Measure(400, 200, 2.5, 30.0)
+    assert catalogue.output_measure(upscale, wanted, 100, 50) == Measure(width=400, height=200)
+    assert catalogue.output_measure(upscale, wanted, None, None) == Measure()
+    assert catalogue.output_measure(upscale, wanted, 100, 50, 2.5, 30.0) == Measure(400, 200, 2.5, 30.0)
 
 
 def test_defaults_are_twice_faithful_in_the_inputs_own_format() -> None:

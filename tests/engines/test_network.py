@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from burnish.engines.catalogue import Upscale
 from burnish.engines.networks import ncnn, tiles
+from burnish.engines.networks.device import Device
 from burnish.engines.runners import upscale
 from burnish.engines.runners.upscale import Upscaler
-from burnish.engines.wire import Picture
+from burnish.engines.wire import Picture, Shot
+from burnish.engines.work import Work
 from burnish.errors import Unusable
 
 Pixels = NDArray[Any]
@@ -24,10 +26,8 @@ def run(upscaler: Upscaler, pixels: Pixels, mode: str, scale: int) -> Pixels:
     height, width, channels = pixels.shape
     made = np.zeros((height * scale, width * scale, channels), pixels.dtype)
     params = msgspec.msgpack.encode({"image": "upload", "mode": mode, "scale": scale})
-    picture = msgspec.convert(
-        {"width": width, "height": height, "channels": channels, "bits": pixels.itemsize * 8}, Picture
-    )
-    done = list(upscaler.run(params, picture, memoryview(pixels.tobytes()), memoryview(made.data).cast("B")))
+    work = Work(params, (pixels,), (Shot(),), (made,))
+    done = list(upscaler.run(work))
     assert done == sorted(done)
     assert done[-1] == 1.0
     return made
@@ -36,13 +36,13 @@ def run(upscaler: Upscaler, pixels: Pixels, mode: str, scale: int) -> Pixels:
 @pytest.fixture(scope="module")
 def exact() -> Upscaler:
     """Single precision."""
-    return Upscaler(1, "f32")
+    return Upscaler(Device(1, "f32"))
 
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
     """As workers have it."""
-    return Upscaler(2, "auto")
+    return Upscaler(Device(2, "auto"))
 
 
 def test_restore_computes_what_its_file_says(exact: Upscaler, photo: Pixels) -> None:
@@ -95,7 +95,7 @@ def convolved(value: Pixels, layer: ncnn.Layer) -> Pixels:
 @pytest.mark.parametrize(("mode", "scale"), MODES)
 def test_tiles_leave_no_seam(upscaler: Upscaler, photo: Pixels, mode: str, scale: int) -> None:
     """Cut into tiles or whole: nowhere more than one level apart."""
-    cut = Upscaler(2, "auto", tile_pixels=700)
+    cut = Upscaler(Device(2, "auto"), tile_pixels=700)
     whole = run(upscaler, photo, mode, scale)
     assert np.abs(run(cut, photo, mode, scale).astype(int) - whole).max() <= 1
 
@@ -189,5 +189,5 @@ def test_missing_weights_are_named() -> None:
 def test_parameters_of_the_catalogue_are_what_the_runner_reads(upscaler: Upscaler) -> None:
     """A budget is stated for every job, and grows with the picture."""
     params = msgspec.msgpack.encode(Upscale(image="upload"))
-    small, large = (upscaler.memory_bytes(params, Picture(side, side, 3, 8)) for side in (10, 700))
+    small, large = (upscaler.memory_bytes(params, [Picture(side, side, 3, 8)]) for side in (10, 700))
     assert 0 < small < large

@@ -78,7 +78,7 @@ async def test_a_photo_goes_through_the_whole_house(service: Service) -> None:
 
 
 async def test_a_task_may_end_with_data_and_with_two_things(service: Service) -> None:
-    """What an engine found is in the bytes and in the notes; what has a role is called by it."""
+    """What an engine found is in the bytes and beside them; what has a role is called by it."""
     ended = await service.ended((await service.submit("noop-sources", roles=["", "mask"]))["id"])
 
     found, mask = ended["outputs"]
@@ -89,7 +89,7 @@ async def test_a_task_may_end_with_data_and_with_two_things(service: Service) ->
     assert (found["role"], mask["role"], found["width"], found["height"]) == (None, "mask", None, None)
     reply = await service.http.get(found["url"], headers={"Authorization": ""})
     assert reply.headers["Content-Type"] == "application/json"
-    assert reply.json() == found["notes"] == {"sources": []}
+    assert reply.json() == found["data"] == {"sources": []}
     await service.well()
 
 

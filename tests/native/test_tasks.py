@@ -171,7 +171,7 @@ async def test_a_task_may_end_with_data_with_a_film_and_with_more_than_one_thing
     task_id = (await visitor.submit())["id"]
     picture: dict[str, Any] = {"role": None, "width": 6, "height": 4, "seconds": None, "frame_rate": None}
     mask: dict[str, Any] = {"role": "mask"}
-    data = {"type": "application/json", "width": None, "height": None, "notes": {"nudity": 0.25}}
+    data = {"type": "application/json", "width": None, "height": None, "data": {"nudity": 0.25}}
     film = {"type": "video/mp4", "seconds": 2.5, "frame_rate": 29.97}
     await visitor.succeed_with((b"cutout", {}), (b"mask", mask), (b'{"nudity":0.25}', data), (b"film", film))
 
@@ -184,7 +184,7 @@ async def test_a_task_may_end_with_data_with_a_film_and_with_more_than_one_thing
         *("image/png", "image/png", "application/json", "video/mp4")
     ]
     assert served[2].headers["content-disposition"].startswith("attachment")
-    assert outputs[2]["notes"] == {"nudity": 0.25}
+    assert outputs[2]["data"] == {"nudity": 0.25}
 
 
 async def test_a_running_task_shows_its_progress(visitor: Visitor) -> None:

@@ -94,7 +94,8 @@ def taken(output: Output) -> bytes:
 async def can(engines: Engines, type_: str, width: int, height: int, **params: Any) -> Output:
     model = find_model("upscale")
     assert model is not None
-    return await engines.canned(model, Upscale(image="test:ok", **params), type_, width, height, 60)
+    (output,) = await engines.canned(model, Upscale(image="test:ok", **params), type_, width, height, 60)
+    return output
 
 
 @pytest.mark.parametrize("format_", FORMATS)

@@ -32,7 +32,8 @@ class Output:
     filename: str | None = None
     notes: Json = field(
         default_factory=dict
-    )  #: what was done beside what was asked, such as metadata dropped; of an output that is JSON, what it says
+    )  #: what was done beside what was asked, such as metadata dropped
+    data: Json | None = None  #: of an output that is JSON, what it says
     role: str | None = None
     seconds: float | None = None
     frame_rate: float | None = None
@@ -49,6 +50,7 @@ class Output:
             size_bytes=data.get("size_bytes"),
             expires_at=_time(data.get("expires_at")),
             filename=data.get("filename"),
+            data=data.get("data"),
             notes=data.get("notes") or {},
             role=data.get("role"),
             seconds=data.get("seconds"),

@@ -56,6 +56,10 @@ class Memory:
         """Make room; pages are taken when they are first written to."""
         os.ftruncate(self.fd, size_bytes)
 
+    def write(self, data: bytes) -> None:
+        """Put what the parent itself has to say there."""
+        os.pwrite(self.fd, data, 0)
+
     def seal(self) -> None:
         """Fix the size for good, so that who wrote it cannot cut it off under who reads it."""
         if hasattr(fcntl, "F_ADD_SEALS"):

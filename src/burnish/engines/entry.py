@@ -17,13 +17,14 @@ import socket
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import IO, Any, Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, Final
 
 import msgspec
 
 from burnish.engines import wire
 from burnish.engines.sandbox import Fence
+from burnish.engines.work import Runner, Work, view
 from burnish.errors import Failed
 
 #: With nothing to do for this long, inference gives back what the last job worked with: 400 MB after a megapixel,
@@ -31,21 +32,6 @@ from burnish.errors import Failed
 _REST_SECONDS: Final = 60.0
 
 _decode_start: Final = msgspec.msgpack.Decoder(wire.Start).decode
-
-
-class Runner(Protocol):
-    """What `load(threads, precision)` of a runner's module gives: networks in memory, ready for jobs."""
-
-    facts: dict[str, str]
-
-    def memory_bytes(self, params: bytes, picture: wire.Picture) -> int: ...
-
-    def run(
-        self, params: bytes, picture: wire.Picture, source: memoryview, result: memoryview
-    ) -> Iterator[float]: ...
-
-    def rest(self) -> None:
-        """Give back memory that is kept only because the next job may need as much."""
 
 
 def main() -> None:
@@ -175,46 +161,66 @@ def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: F
 
 
 class _Job:
-    """One picture on its way through a network."""
+    """One job on its way through a runner."""
 
-    def __init__(self, message: wire.Run, runner: Runner, source: int, result: int) -> None:
+    def __init__(self, message: wire.Run, runner: Runner, descriptors: Sequence[int]) -> None:
         self.id = message.job
+        pictures = (*message.pictures, *message.results)
         self.memory_bytes = min(
-            runner.memory_bytes(bytes(message.params), message.picture)
-            + message.picture.size_bytes
-            + message.result.size_bytes,
+            runner.memory_bytes(bytes(message.params), message.pictures)
+            + sum(picture.size_bytes for picture in pictures),
             message.memory_bytes,
         )
         self._message = message
         self._runner = runner
-        self._files = (source, result)
-        self.steps: Iterator[float] | None = None
+        self._files = descriptors
+        self._work: Work | None = None
+        self._steps: Iterator[float] | None = None
 
     def step(self) -> float | None:
-        """Do one tile; the part of the work that is done, or None when all of it is."""
-        if self.steps is None:
-            source = _map(self._files[0], self._message.picture.size_bytes, mmap.PROT_READ)
-            result = _map(self._files[1], self._message.result.size_bytes, mmap.PROT_READ | mmap.PROT_WRITE)
-            self.steps = self._runner.run(bytes(self._message.params), self._message.picture, source, result)
-        return next(self.steps, None)
+        """Do a part of it; how much is done, or None when all of it is."""
+        if self._steps is None:
+            self._work = self._mapped()
+            self._steps = self._runner.run(self._work)
+        return next(self._steps, None)
+
+    def done(self) -> wire.Done:
+        assert self._work is not None
+        promised = ((picture.width, picture.height) for picture in self._message.results)
+        sizes = tuple(self._work.sizes.get(place, size) for place, size in enumerate(promised))
+        return wire.Done(self.id, sizes, self._work.notes, self._work.data)
 
     def leave(self) -> None:
-        self.steps = None
+        self._steps = self._work = None
         for descriptor in self._files:
             os.close(descriptor)
+
+    def _mapped(self) -> Work:
+        message, count = self._message, len(self._message.pictures)
+        sources = zip(self._files[:count], message.pictures, strict=True)
+        results = zip(self._files[count:], message.results, strict=True)
+        both = mmap.PROT_READ | mmap.PROT_WRITE
+        return Work(
+            params=bytes(message.params),
+            sources=tuple(
+                view(_map(file, picture.size_bytes, mmap.PROT_READ), picture) for file, picture in sources
+            ),
+            shots=message.shots,
+            results=tuple(view(_map(file, picture.size_bytes, both), picture) for file, picture in results),
+        )
 
 
 def _inference(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
     """Load the networks, then take a tile of each job in turn, so that a long one does not hold up a short one."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # openvino does without; nothing of ours reports
-    runners: dict[str, Runner] = {
-        name: importlib.import_module(name).load(start.threads, start.precision) for name in start.runners
-    }
-    facts = {fact: value for runner in runners.values() for fact, value in runner.facts.items()}
+    from burnish.engines.networks.device import Device  # noqa: PLC0415 - not for the codec
+
+    device = Device(start.threads, start.precision)
+    runners: dict[str, Runner] = {name: importlib.import_module(name).load(device) for name in start.runners}
     fence.close()
     if fence.few_calls():
         fence.standing.append("few system calls")
-    control.send(wire.Ready(tuple(fence.standing), facts))
+    control.send(wire.Ready(tuple(fence.standing), device.facts))
     jobs: deque[_Job] = deque()
     while True:
         if not jobs and not select.select([control.fileno()], [], [], _REST_SECONDS)[0]:
@@ -236,7 +242,7 @@ def _listen(control: wire.Channel, runners: dict[str, Runner], jobs: deque[_Job]
     body, descriptors = control.receive()
     message = msgspec.msgpack.decode(body, type=wire.ToInference)
     if isinstance(message, wire.Run):
-        jobs.append(_Job(message, runners[message.runner], descriptors[0], descriptors[1]))
+        jobs.append(_Job(message, runners[message.runner], descriptors))
     elif isinstance(message, wire.Cancel):
         for job in [job for job in jobs if job.id == message.job]:
             jobs.remove(job)
@@ -251,7 +257,7 @@ def _step(control: wire.Channel, job: _Job) -> bool:
     except Exception as error:  # whatever it is, it is this job's alone, and the networks stay loaded
         control.send(_broken(job, error))
     else:
-        control.send(wire.Done(job.id) if fraction is None else wire.Progress(job.id, fraction))
+        control.send(job.done() if fraction is None else wire.Progress(job.id, fraction))
         return fraction is not None
     return False
 

@@ -8,7 +8,7 @@ only waiting their turn begin again in the next child, and that child is started
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -38,14 +38,14 @@ class _Lost(Exception):
 class _Job:
     def __init__(self, progress: Callable[[float], None]) -> None:
         self.progress = progress
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[wire.Done] = asyncio.get_running_loop().create_future()
 
     def end(self, how: "wire.Done | wire.Broken | _Lost") -> None:
         if self.over.done():
             return
         match how:
             case wire.Done():
-                self.over.set_result(None)
+                self.over.set_result(how)
             case wire.Broken():
                 _log.warning("engine broke", reason=how.reason, detail=how.detail)
                 reason = how.reason if how.reason in STATUS_REASONS else "internal"
@@ -69,8 +69,8 @@ class _Loaded:
         self._listening = asyncio.create_task(self._listen())
 
     async def run(
-        self, message: wire.Run, memories: tuple[int, int], progress: Callable[[float], None]
-    ) -> None:
+        self, message: wire.Run, memories: Sequence[int], progress: Callable[[float], None]
+    ) -> wire.Done:
         """Do one job; cancelling leaves it.
 
         Raises:
@@ -82,7 +82,7 @@ class _Loaded:
         job = self._jobs[number] = _Job(progress)
         try:
             await self.child.connection.send(msgspec.structs.replace(message, job=number), memories)
-            await job.over
+            return await job.over
         except wire.Gone:
             raise _Lost(guilty=False) from None
         except asyncio.CancelledError:
@@ -163,9 +163,9 @@ class Inference:
             await loaded.end()
 
     async def run(
-        self, message: wire.Run, memories: tuple[int, int], progress: Callable[[float], None]
-    ) -> None:
-        """Run `message` on the pixels in the first memory, into the second; `progress` hears the part that is done.
+        self, message: wire.Run, memories: Sequence[int], progress: Callable[[float], None]
+    ) -> wire.Done:
+        """Run `message` on the pixels in the first memories, into the others; `progress` hears the part that is done.
 
         Raises:
             Failed: the runner's own reason; internal where the child was lost at this job.

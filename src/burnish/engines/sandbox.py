@@ -19,6 +19,8 @@ from typing import Final
 
 _LINUX: Final = sys.platform == "linux"
 _NOBODY: Final = 65_534
+#: Open files: a dozen for each of several jobs.
+_FILES: Final = 256
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -77,7 +79,7 @@ class Fence:
 
     def close(self) -> None:
         """After everything is loaded: no rights of root's, and few descriptors."""
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
         if not _LINUX:
             return
         with contextlib.suppress(OSError):

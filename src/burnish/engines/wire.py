@@ -9,14 +9,14 @@ child says is checked again by the parent against what it asked for.
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 #: Longest message. The largest are a picture's metadata, which `pictures.metadata` keeps far below.
 MAX_BYTES: Final = 16 * 1024 * 1024
-_MAX_DESCRIPTORS: Final = 4
+_MAX_DESCRIPTORS: Final = 64
 _LENGTH: Final = struct.Struct("<I")
 
 Side = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -51,6 +51,24 @@ class Metadata(Struct, frozen=True, omit_defaults=True):
     icc: bytes = b""
     xmp: bytes = b""
     dpi: tuple[float, float] | None = None
+
+
+class Shot(Struct, frozen=True, omit_defaults=True):
+    """How a picture was taken, as its file says; None where it says nothing that makes sense.
+
+    `taken_at`: the camera's own time, `YYYY-MM-DDTHH:MM:SS.fff`, without a zone. `seconds`: of exposure. `bias`: in EV.
+    """
+
+    taken_at: str | None = None
+    seconds: float | None = None
+    aperture: float | None = None
+    iso: float | None = None
+    bias: float | None = None
+    focal_mm: float | None = None
+    focal_35mm: float | None = None
+    make: str | None = None
+    model: str | None = None
+    lens: str | None = None
 
 
 class Limits(Struct, frozen=True):
@@ -144,6 +162,7 @@ class Decoded(Message, frozen=True):
     type: str
     metadata: Metadata
     notes: dict[str, str]
+    shot: Shot = Shot()
 
 
 class Encoded(Message, frozen=True):
@@ -180,13 +199,14 @@ class Ready(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Run the network: pixels of shape `picture` come in the memory sent first, go out in the one sent second."""
+    """Run the runner: the memories sent along hold the pixels of `pictures`, then room for those of `results`."""
 
     job: int
     runner: str
     params: msgspec.Raw
-    picture: Picture
-    result: Picture
+    pictures: tuple[Picture, ...]
+    shots: tuple[Shot, ...]
+    results: tuple[Picture, ...]
     memory_bytes: int
 
 
@@ -208,7 +228,14 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
+    """The work is done. `sizes`: width and height of each result, at most what was asked for; `notes` as in `Decoded`;
+    `data`: JSON.
+    """
+
     job: int
+    sizes: tuple[tuple[Side, Side], ...]
+    notes: dict[str, str] = {}
+    data: dict[str, Any] | None = None
 
 
 class Left(Message, frozen=True):

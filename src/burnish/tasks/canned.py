@@ -47,8 +47,7 @@ async def canned(
     if source is not None and magic.is_magic(source):
         await _play(magic.read(source, "input.image", test=True), progress)
     seen = await _seen(task, db)
-    output = await engines.canned(model, parameters, *seen, deadline_seconds=task.deadline_seconds)
-    return [output]
+    return await engines.canned(model, parameters, *seen, deadline_seconds=task.deadline_seconds)
 
 
 async def _play(word: magic.Word, progress: Callable[[str, float], None]) -> None:

@@ -30,7 +30,7 @@ def cost_of(
     frame_rate: float | None = None,
 ) -> Cost | None:
     """Of a source with these measures. None while too little is known. Raises Failed where the size has no price."""
-    measure = catalogue.output_measure(parameters, width, height, seconds, frame_rate)
+    measure = catalogue.output_measure(model, parameters, width, height, seconds, frame_rate)
     return _cost(prices, model.price, measure)
 
 

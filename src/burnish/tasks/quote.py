@@ -102,7 +102,7 @@ async def quote(
     )
     verdict = decide(state, ask, now)
     told = standings(state, ask.lane, ask.model, key, now)
-    measure = catalogue.output_measure(submission.parameters, *measures)
+    measure = catalogue.output_measure(submission.model, submission.parameters, *measures)
     priced = price(rule, measure) if cost else None
     return Quote(
         lowest=lowest if state.plan.metered else 0,

@@ -146,6 +146,7 @@ async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> t
         role=output.role,
         seconds=output.seconds,
         frame_rate=output.frame_rate,
+        data=output.data,
     )
     return record, blob
 

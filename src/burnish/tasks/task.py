@@ -123,7 +123,8 @@ class Price(msgspec.Struct, frozen=True):
 
 class OutputRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing a task made, as kept in its row; the bytes are the blob of that id. `width`, `height`: of pictures and
-    films; `seconds`, `frame_rate`: of films; `role`: a mask's is "mask", the result itself has none.
+    films; `seconds`, `frame_rate`: of films; `role`: a mask's is "mask", the result itself has none; `data`: those bytes,
+    where they are JSON, to be read at once.
     """
 
     id: UUID
@@ -136,6 +137,7 @@ class OutputRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
     seconds: float | None = None
     frame_rate: float | None = None
+    data: dict[str, object] | None = None
 
 
 def outputs_of(task: Task) -> list[OutputRecord]:

@@ -194,13 +194,10 @@ class OutputReply(Struct, frozen=True, kw_only=True):
     frame_rate: Annotated[float, says("Of a film, in frames a second.")] | None
     size_bytes: int
     expires_at: Moment
+    data: Annotated[dict[str, Any], says("What was found out, where that is the result.")] | UnsetType = UNSET
     notes: (
         Annotated[
-            dict[str, Any],
-            says(
-                "What was done beside what was asked, such as metadata that was dropped; of an output that is JSON, "
-                "what it says."
-            ),
+            dict[str, Any], says("What was done beside what was asked, such as metadata that was dropped.")
         ]
         | UnsetType
     ) = UNSET
@@ -506,6 +503,7 @@ def _output_reply(record: OutputRecord, task: Task, links: Links) -> OutputReply
         frame_rate=record.frame_rate,
         size_bytes=record.size_bytes,
         expires_at=task.expires_at,
+        data=UNSET if record.data is None else record.data,
         notes=record.notes or UNSET,
     )
 

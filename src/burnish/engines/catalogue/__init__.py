@@ -1,0 +1,84 @@
+"""The models that clients may name: plain data, a file for each family.
+
+A model says what runs it (a module that only the inference child imports), in which lane, which parameters it
+takes, the rule that it is priced by and what it can take.
+"""
+
+from typing import Final
+
+import msgspec
+
+from burnish.engines.catalogue import noop, upscale
+from burnish.engines.catalogue.model import (
+    IN_THE_WORKER,
+    Limits,
+    Model,
+    Shape,
+    Stage,
+    fits,
+    output_measure,
+    output_refusal,
+    shapes_of,
+    stages_of,
+    too_many_pixels,
+)
+from burnish.engines.catalogue.noop import Noop, NoopSources
+from burnish.engines.catalogue.upscale import Upscale
+
+__all__ = [
+    "IN_THE_WORKER",
+    "Limits",
+    "Model",
+    "Noop",
+    "NoopSources",
+    "Shape",
+    "Stage",
+    "Upscale",
+    "find_model",
+    "fits",
+    "input_schema",
+    "models",
+    "names",
+    "output_measure",
+    "output_refusal",
+    "price_rules",
+    "runners",
+    "shapes_of",
+    "stages_of",
+    "too_many_pixels",
+]
+
+_MODELS: Final = {model.name: model for model in (*upscale.MODELS, *noop.MODELS)}
+#: Every module that an inference child loads, those of stages too.
+_RUNNERS: Final = ("burnish.engines.runners.upscale",)
+
+
+def find_model(name: str) -> Model | None:
+    return _MODELS.get(name)
+
+
+def models() -> list[Model]:
+    """Every model that clients are told of."""
+    return [model for model in _MODELS.values() if model.public]
+
+
+def names() -> frozenset[str]:
+    """Of every model, those that clients are not told of too."""
+    return frozenset(_MODELS)
+
+
+def runners() -> tuple[str, ...]:
+    """The modules that an inference child loads."""
+    return _RUNNERS
+
+
+def price_rules() -> frozenset[str]:
+    """The rules that a table of prices must have."""
+    return frozenset(model.price for model in _MODELS.values())
+
+
+def input_schema(model: Model) -> dict[str, object]:
+    """The JSON schema of a model's `input`, whole, without references."""
+    (_,), definitions = msgspec.json.schema_components((model.parameters,))
+    schema: dict[str, object] = definitions[model.parameters.__name__]
+    return schema

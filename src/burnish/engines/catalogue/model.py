@@ -1,0 +1,174 @@
+"""What a model is: its parameters, what it takes and makes, and why some pictures cannot be taken.
+
+Plain data and arithmetic, read by the API, the workers and the children alike; a file of this package for each family of
+models says the rest. Nothing heavy is imported here.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from burnish.credits.price import Measure
+
+Lane = Literal["light", "heavy"]
+
+#: The runner of models that a worker answers itself, without bytes and without a child.
+IN_THE_WORKER: Final = ""
+
+PICTURES_IN: Final = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
+
+#: Format -> its name, and the longest side that it can hold.
+_LONGEST_SIDE: Final = {"webp": ("WebP", 16_383), "jpeg": ("JPEG", 65_500)}
+
+# --- parameters that many models have -------------------------------------------------------------------------------
+
+Source = Annotated[str, Meta(min_length=1, max_length=8192, description="An upload's id, or a URL.")]
+Format = Annotated[
+    Literal["png", "jpeg", "webp", "tiff"] | None,
+    Meta(description="What to write. Left out: as the input where it can be written, else png."),
+]
+Quality = Annotated[int, Meta(ge=1, le=100, description="Of jpeg and webp.")]
+MetadataPolicy = Annotated[
+    Literal["keep", "strip", "strip_gps"],
+    Meta(description="What to do with what the file says about the picture; its colour profile is kept."),
+]
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+class Limits(Struct, frozen=True):
+    """What a model takes and makes, in pixels, and the types it reads."""
+
+    max_pixels: int = 70_000_000
+    max_output_pixels: int = 432_000_000
+    types: tuple[str, ...] = PICTURES_IN
+
+
+class Shape(Struct, frozen=True):
+    """The most that one result of a picture's way may be; `channels` and `bits` None: as the first input has them.
+
+    `role` names a result beside the first in its file's name (`photo-mask.png`).
+    """
+
+    width: int
+    height: int
+    channels: Literal[1, 2, 3, 4] | None = None
+    bits: Literal[8, 16] | None = None
+    role: str | None = None
+
+
+class Stage(Struct, frozen=True):
+    """One runner's part of a job, and what it is told: a struct that the runner reads."""
+
+    runner: str
+    params: Struct
+
+
+def same_size(_params: Struct, width: int, height: int) -> tuple[int, int]:
+    """What is made is as large as what came."""
+    return width, height
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """One model.
+
+    `runner`: a module that only the inference child imports. `sources`: the parameters that name bytes (an upload's id or
+    a URL, or several), in the order they are read. `price`: the name of a rule in the table of prices. `size`: width and
+    height of what is made of a picture of this width and height, at most. `shapes`: the results where there is not
+    exactly one, like the first input. `stages`: what follows one another where there is more than `runner`; each
+    works on what the one before has made.
+    """
+
+    name: str
+    description: str
+    runner: str
+    lane: Lane
+    parameters: type[Struct]
+    price: str
+    sources: tuple[str, ...] = ("image",)
+    limits: Limits = Limits()
+    size: Callable[[Struct, int, int], tuple[int, int]] = same_size
+    shapes: Callable[[Struct, int, int], tuple[Shape, ...]] | None = None
+    stages: Callable[[Struct], tuple[Stage, ...]] | None = None
+    deadline_seconds: int = 900
+    public: bool = True
+
+
+def stages_of(model: Model, params: Struct) -> tuple[Stage, ...]:
+    """The runners that a job goes through, in order."""
+    return model.stages(params) if model.stages else (Stage(model.runner, params),)
+
+
+def shapes_of(model: Model, params: Struct, width: int, height: int) -> tuple[Shape, ...]:
+    """What the last stage may make of a picture of this size; empty where it makes data alone."""
+    if model.shapes:
+        return model.shapes(params, width, height)
+    return (Shape(*model.size(params, width, height)),)
+
+
+def output_measure(
+    model: Model,
+    params: Struct,
+    width: int | None,
+    height: int | None,
+    seconds: float | None = None,
+    frame_rate: float | None = None,
+) -> Measure:
+    """What is known of that which a model makes of a source with these measures, for its price; without `width` and
+    `height`, as much as nothing. `seconds`, `frame_rate`: of a film.
+    """
+    if width is None or height is None:
+        return Measure()
+    out_width, out_height = model.size(params, width, height)
+    return Measure(width=out_width, height=out_height, seconds=seconds, frames_per_second=frame_rate)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------------
+
+
+def output_refusal(
+    model: Model, params: Struct, width: int, height: int, limits: Limits | None = None
+) -> tuple[str, str] | None:
+    """Why a picture of `width` by `height` pixels cannot be taken or its result not be made, or None.
+
+    Asked when the price is set, from the header alone, and again before the work. `limits`: stand in for the
+    model's own, on a machine that is set to take less.
+
+    Returns:
+        A reason of `errors.STATUS_REASONS` and a message for the client.
+    """
+    limits = limits or model.limits
+    if width * height > limits.max_pixels:
+        return "input_too_large", too_many_pixels(width, height, limits.max_pixels)
+    out_width, out_height = model.size(params, width, height)
+    if out_width * out_height > limits.max_output_pixels:
+        return "output_too_large", (
+            f"The result would be {out_width} x {out_height} pixels ({_megapixels(out_width * out_height)}); at most "
+            f"{_megapixels(limits.max_output_pixels)} are made. Ask for a smaller scale, or send a smaller picture."
+        )
+    name, longest = _LONGEST_SIDE.get(getattr(params, "format", None) or "", ("", 0))
+    if longest and max(out_width, out_height) > longest:
+        return "output_too_large", (
+            f"The result would be {out_width} x {out_height} pixels, and {name} holds at most {longest:,} on a "
+            "side. Ask for png or tiff."
+        )
+    return None
+
+
+def too_many_pixels(width: int, height: int, limit: int) -> str:
+    """The message for a picture that is over the limit of what is taken in."""
+    return (
+        f"The picture is {width} x {height} pixels ({_megapixels(width * height)}); at most {_megapixels(limit)} are "
+        "taken. Make it smaller and send it again."
+    )
+
+
+def fits(format_: str, width: int, height: int) -> bool:
+    """Whether a format can hold a picture of this size."""
+    _, longest = _LONGEST_SIDE.get(format_, ("", 0))
+    return not longest or max(width, height) <= longest
+
+
+def _megapixels(pixels: int) -> str:
+    return f"{pixels / 1e6:,.1f} megapixels"

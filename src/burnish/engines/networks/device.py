@@ -1,0 +1,28 @@
+"""What networks are computed on: one OpenVINO, the threads of all runners together, and the precision that pays here."""
+
+from typing import Final
+
+import openvino as ov
+
+from burnish.engines.networks.streams import Streams
+
+#: Tiles computed at the same time, each on its share of the threads. Threads of one tile wait for each other at every
+#: layer, by which they lose 20 % where other work wants a core too; more tiles at once would each take their memory.
+STREAMS: Final = 2
+
+
+class Device:
+    """`threads`: of everything that is computed at one time. `precision`: bf16 or f32, of 8-bit pictures."""
+
+    def __init__(self, threads: int, precision: str) -> None:
+        self.core = ov.Core()
+        self.threads = threads
+        self.streams = Streams(threads, STREAMS)
+        if precision == "auto":
+            able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            precision = "bf16" if "BF16" in able else "f32"
+        self.precision = precision
+        self.facts = {
+            "precision": precision,
+            "device": str(self.core.get_property("CPU", "FULL_DEVICE_NAME")),
+        }
