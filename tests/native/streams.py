@@ -1,5 +1,6 @@
 """Event streams as a client reads them: over sockets, event by event."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -31,7 +32,14 @@ class Listening:
 
     async def next(self) -> Told:
         """The next event."""
-        return await anext(self._blocks)
+        async with asyncio.timeout(20):
+            return await anext(self._blocks)
+
+    async def end(self) -> Told:
+        """The next event of an account's stream that is no start of a task."""
+        while (told := await self.next()).name == "task.started":
+            pass
+        return told
 
     async def rest(self) -> list[Told]:
         """All events until the stream ends."""

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from burnish.keys.issue import revoke_key
-from burnish.tasks.task import account_topic, progress_topic
+from burnish.tasks.task import progress_topic
+from burnish.webhooks.announce import account_topic, announce
+from burnish.webhooks.event import Event
 from native.streams import listening
 from native.surface import Visitor, task_uuid
 from real_service import serving
@@ -170,7 +172,7 @@ async def test_every_ending_of_the_account_is_told(guest: Visitor) -> None:
     stranger = guest.using(await guest.new_key(account="somebody-else"))
     dev = guest.using(await guest.new_key(environment="dev"))
     async with listening(guest, "/v1/events") as events:
-        coming = asyncio.create_task(events.next())
+        coming = asyncio.create_task(events.end())
         await until(lambda: events.started)
         expected = []
         for reason in (None, "decode_failed"):
@@ -181,16 +183,94 @@ async def test_every_ending_of_the_account_is_told(guest: Visitor) -> None:
             await guest.http.post(other.json()["urls"]["cancel"], headers=headers)
         expected.append((await guest.submit())["id"])
         await guest.http.post(f"/v1/tasks/{expected[-1]}/cancel")
-        told = [await coming, await events.next(), await events.next()]
-    assert [one.data["id"] for one in told] == expected
-    assert [one.data["status"] for one in told] == ["succeeded", "failed", "cancelled"]
+        told = [await coming, await events.end(), await events.end()]
+    assert [one.data["data"]["id"] for one in told] == expected
+    assert [one.name for one in told] == ["task.succeeded", "task.failed", "task.cancelled"]
+    assert [one.data["data"]["status"] for one in told] == ["succeeded", "failed", "cancelled"]
     assert [one.id.partition("-")[2] for one in told] == expected
+
+
+async def test_all_that_webhooks_tell_is_told(guest: Visitor) -> None:
+    """Starts, credits, limits, endpoints that are shut, tasks that go tomorrow: named and told as webhooks, and again to whoever
+    comes back.
+    """
+    from burnish.workers.sweep import _expiring, _followed
+
+    db = guest.resources.db
+    await _expiring(guest.resources)  # from now on they are counted
+    async with listening(guest, "/v1/events") as events:
+        coming = asyncio.create_task(events.next())
+        await until(lambda: events.started)
+        task = await guest.submit(retention_seconds=200_000)
+        await guest.end()
+        told = [await coming, await events.next()]
+        facts = {
+            "credits.low": b'{"available":3,"low":5}',
+            "webhook.disabled": b'{"why":"It answered 410 Gone."}',
+        }
+        for name, fact in facts.items():
+            event = Event(account_id=guest.account_id, environment="live", name=name, facts=fact)
+            async with db.transaction() as tx:
+                topics = await announce(tx, [event], guest.resources.clock.now())
+            db.news.announce(topics)
+            told.append(await events.next())
+        await write(guest, "UPDATE clock SET ahead = ahead + interval '115000 seconds'")
+        await db._hear_time()
+        await _expiring(guest.resources)
+        told.append(await events.next())
+    assert [one.name for one in told] == [
+        "task.started", "task.succeeded", "credits.low", "webhook.disabled", "task.expiring",
+    ]  # fmt: skip
+    assert [one.data["type"] for one in told] == [one.name for one in told]
+    assert {one.data["data"].get("id") for one in told} == {task["id"], None}
+    assert (told[0].data["data"]["status"], told[0].data["data"]["ended_at"]) == ("running", None)
+    assert told[2].data["data"] == {"available": 3, "low": 5}
+    assert len({one.id for one in told}) == 5
+
+    async with listening(guest, "/v1/events", last_event_id=events.started) as again:
+        assert [(await again.next()).id for _ in told] == [one.id for one in told]
+    # A week after the last stream nobody follows any more, and nothing is written down.
+    await write(guest, "UPDATE accounts SET followed_until = $1", guest.resources.clock.now())
+    await write(guest, "UPDATE events SET at = at - interval '8 days'")
+    await _followed(guest.resources)
+    await guest.submit()
+    await guest.end()
+    async with db.reading() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM events") == 0
+
+
+async def test_who_has_no_stream_waits_for_what_is_new(guest: Visitor) -> None:
+    """With `wait` the reply is whole: as soon as something newer than the id is there, with what was late; else at its end."""
+    none = await guest.http.get("/v1/events", params={"wait": 0})
+    start = none.text.partition("id: ")[2].strip()
+    assert none.headers["content-length"]
+    waiting = asyncio.create_task(guest.http.get("/v1/events?wait=30", headers={"Last-Event-ID": start}))
+    task = await guest.submit()
+    await guest.end()
+    lines = (await waiting).text.splitlines()
+    assert [line for line in lines if line.startswith("event: ")] == [
+        "event: task.started"
+    ]  # the first that came
+    last = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")][-1]
+    reply = await guest.http.get("/v1/events?wait=30", headers={"Last-Event-ID": last})
+    assert f'"id":"{task["id"]}","model":"noop","status":"succeeded"' in reply.text
+    ended = [line.removeprefix("id: ") for line in reply.text.splitlines() if line.startswith("id: ")][-1]
+    # What is known already does not answer at once, only at the end of the wait.
+    again = asyncio.create_task(guest.http.get("/v1/events?wait=1", headers={"Last-Event-ID": ended}))
+    fresh = asyncio.create_task(guest.http.get("/v1/events?wait=30"))
+    assert "event: task.succeeded" in (await again).text
+    assert not fresh.done()
+    await guest.submit()
+    await guest.end()
+    assert "event: task." in (await fresh).text
+    for wrong in ("-1", "61", "soon"):
+        assert (await guest.http.get("/v1/events", params={"wait": wrong})).status_code == 422
 
 
 async def test_a_stream_of_an_account_goes_on_where_it_broke_off(guest: Visitor) -> None:
     """What ended while nobody listened is told to whoever comes back with the last id; the same id for the same task."""
     async with listening(guest, "/v1/events") as events:
-        coming = asyncio.create_task(events.next())
+        coming = asyncio.create_task(events.end())
         await until(lambda: events.started)
         await guest.submit()
         await guest.end()
@@ -200,11 +280,11 @@ async def test_a_stream_of_an_account_goes_on_where_it_broke_off(guest: Visitor)
         missed.append((await guest.submit())["id"])
         await guest.end()
     async with listening(guest, "/v1/events", last_event_id=known.id) as events:
-        told = [await events.next() for _ in range(4)]
+        told = [await events.end() for _ in range(4)]
     assert told[0] == known  # of the half minute before, so that none that was late is lost
-    assert [one.data["id"] for one in told[1:]] == missed
+    assert [one.data["data"]["id"] for one in told[1:]] == missed
     async with listening(guest, "/v1/events", last_event_id=told[-1].id) as events:
-        assert (await events.next()).id == known.id
+        assert (await events.end()).id == known.id
 
 
 async def test_a_stream_that_broke_off_before_any_event_goes_on(guest: Visitor) -> None:
@@ -217,7 +297,7 @@ async def test_a_stream_that_broke_off_before_any_event_goes_on(guest: Visitor) 
     task = await guest.submit()
     await guest.end()
     async with listening(guest, "/v1/events", last_event_id=events.started) as events:
-        assert (await events.next()).data["id"] == task["id"]
+        assert (await events.end()).data["data"]["id"] == task["id"]
 
 
 async def test_an_ending_that_commits_late_is_not_left_out(guest: Visitor) -> None:
@@ -225,7 +305,7 @@ async def test_an_ending_that_commits_late_is_not_left_out(guest: Visitor) -> No
     late, early = await guest.submit(), await guest.submit()
     db = guest.resources.db
     async with listening(guest, "/v1/events") as events:
-        coming = asyncio.create_task(events.next())
+        coming = asyncio.create_task(events.end())
         await until(lambda: events.started)
         async with db.transaction() as slow:
             moment = db.clock.now() - timedelta(milliseconds=300)
@@ -235,12 +315,12 @@ async def test_an_ending_that_commits_late_is_not_left_out(guest: Visitor) -> No
                 moment,
             )
             await guest.end()  # claims past the one that is held
-            assert (await coming).data["id"] == early["id"]
+            assert (await coming).data["data"]["id"] == early["id"]
         db.news.announce([account_topic(guest.account_id)])
-        assert (await events.next()).data["id"] == late["id"]
+        assert (await events.end()).data["data"]["id"] == late["id"]
         next_ = await guest.submit()
         await guest.http.post(next_["urls"]["cancel"])
-        assert (await events.next()).data["id"] == next_["id"]
+        assert (await events.end()).data["data"]["id"] == next_["id"]
 
 
 async def test_a_long_absence_is_told_page_by_page(guest: Visitor) -> None:
@@ -259,7 +339,7 @@ async def test_a_long_absence_is_told_page_by_page(guest: Visitor) -> None:
         task_uuid(first),
     )
     async with listening(guest, "/v1/events", last_event_id=f"{10**15}-") as events:
-        told = [await events.next() for _ in range(601)]
+        told = [await events.end() for _ in range(601)]
         await guest.submit()
         await guest.end()
     assert len({one.id for one in told}) == 601

@@ -2,7 +2,9 @@
 
 They come over a stream that this command opens to the service, so nothing has to reach this machine from outside and the
 service's guard stays shut. Each is sent as a delivery is: the same body, signed with a secret that is printed at the start.
-After a break the stream is taken up where it was; an event that was seen is not sent again.
+After a break the stream is taken up where it was; an event that was seen is not sent again. A stream that is silent for
+longer than the service ever is, is held back by something between: from then on each request is answered as soon as there is
+something to tell, which nothing holds back.
 """
 
 import argparse
@@ -22,13 +24,10 @@ import httpx
 from burnish.cli import printable
 from burnish.errors import Unusable
 
-_EVENTS: Final = {
-    "succeeded": "task.succeeded",
-    "failed": "task.failed",
-    "cancelled": "task.cancelled",
-}
 _FORWARD_SECONDS: Final = 15.0
-_SILENCE_SECONDS: Final = 40.0  #: a comment comes every 15
+_SILENCE_SECONDS: Final = 20.0  #: a comment comes every 15
+_WAIT_SECONDS: Final = 30
+_ANSWER_SECONDS: Final = 15.0  #: beyond `_WAIT_SECONDS`
 _LONGEST_PAUSE: Final = 30.0
 _REMEMBERED: Final = 10_000
 
@@ -55,41 +54,70 @@ def run(options: argparse.Namespace) -> int:
             f"Events of {url} go to {options.forward}, signed with whsec_{base64.b64encode(secret).decode()}"
         )
         print("Stop with Ctrl-C.", flush=True)
-    with httpx.Client(timeout=httpx.Timeout(_FORWARD_SECONDS, read=_SILENCE_SECONDS)) as http:
-        for id_, task in _events(http, url, key):
-            body = _body(task)
-            answer = _forward(http, options.forward, id_, body, secret) if options.forward else None
-            _show(options.json, task, body, answer)
+    with httpx.Client(timeout=_FORWARD_SECONDS) as http:
+        for id_, body in _Feed(http, url, key).events():
+            answer = _forward(http, options.forward, id_, body.encode(), secret) if options.forward else None
+            _show(json.loads(body), answer, as_json=options.json)
     return 0
 
 
-def _events(http: httpx.Client, url: str, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(id, task) of every end, across breaks of the stream, each once."""
-    last: str | None = None
-    seen: OrderedDict[str, None] = OrderedDict()
-    pause = 1.0
-    while True:
-        headers = {"Authorization": f"Bearer {key}", "Accept": "text/event-stream"}
-        if last is not None:
-            headers["Last-Event-ID"] = last
-        try:
-            with http.stream("GET", f"{url}/v1/events", headers=headers) as reply:
-                if reply.status_code in {401, 403, 404}:
-                    reply.read()
-                    raise Unusable(f"The service says no: {printable(reply.text.strip())[:300]}")
-                reply.raise_for_status()
-                pause = 1.0
-                for id_, data in _read(reply.iter_lines()):
-                    last = id_ or last
-                    if data and id_ not in seen:
-                        seen[id_] = None
-                        if len(seen) > _REMEMBERED:
-                            seen.popitem(last=False)
-                        yield id_, json.loads(data)
-        except httpx.HTTPError as error:
-            print(f"The stream broke off ({type(error).__name__}); again in {pause:.0f} s.", file=sys.stderr)
-        time.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+class _Feed:
+    """The account's events, across breaks of the stream, each once."""
+
+    def __init__(self, http: httpx.Client, url: str, key: str) -> None:
+        self._http = http
+        self._url = f"{url}/v1/events"
+        self._headers = {"Authorization": f"Bearer {key}", "Accept": "text/event-stream"}
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._streams = True
+
+    def events(self) -> Iterator[tuple[str, str]]:
+        """(id, body), for ever. Raises Unusable where the service says no."""
+        pause = 1.0
+        while True:
+            try:
+                for id_, data in self._once():
+                    pause = 1.0
+                    if data and id_ not in self._seen:
+                        self._remember(id_)
+                        yield id_, data
+                if not self._streams:
+                    continue
+            except httpx.HTTPError as error:
+                if self._streams and isinstance(error, httpx.ReadTimeout):
+                    self._streams = False
+                    print(
+                        "Nothing comes through the stream; from now on events are waited for.",
+                        file=sys.stderr,
+                    )
+                    continue
+                print(
+                    f"The stream broke off ({type(error).__name__}); again in {pause:.0f} s.", file=sys.stderr
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _once(self) -> Iterator[tuple[str, str]]:
+        """What one request is told, until it ends or is silent for too long."""
+        query = {} if self._streams else {"wait": _WAIT_SECONDS}
+        silence = _SILENCE_SECONDS if self._streams else _WAIT_SECONDS + _ANSWER_SECONDS
+        timeout = httpx.Timeout(_FORWARD_SECONDS, read=silence)
+        with self._http.stream(
+            "GET", self._url, params=query, headers=self._headers, timeout=timeout
+        ) as reply:
+            if reply.status_code in {401, 403, 404}:
+                reply.read()
+                raise Unusable(f"The service says no: {printable(reply.text.strip())[:300]}")
+            reply.raise_for_status()
+            for id_, data in _read(reply.iter_lines()):
+                if id_:
+                    self._headers["Last-Event-ID"] = id_
+                yield id_, data
+
+    def _remember(self, id_: str) -> None:
+        self._seen[id_] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
 
 
 def _read(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -110,12 +138,6 @@ def _read(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
             data.append(value)
 
 
-def _body(task: dict[str, Any]) -> bytes:
-    """As a delivery has it."""
-    event = {"type": _EVENTS.get(task["status"], "task"), "timestamp": task["ended_at"], "data": task}
-    return json.dumps(event, separators=(",", ":")).encode()
-
-
 def _forward(http: httpx.Client, target: str, id_: str, body: bytes, secret: bytes) -> str:
     timestamp = str(int(time.time()))
     signature = hmac.digest(secret, f"{id_}.{timestamp}.".encode() + body, "sha256")
@@ -131,9 +153,11 @@ def _forward(http: httpx.Client, target: str, id_: str, body: bytes, secret: byt
         return f"no answer ({type(error).__name__})"
 
 
-def _show(as_json: bool, task: dict[str, Any], body: bytes, answer: str | None) -> None:
+def _show(event: dict[str, Any], answer: str | None, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"event": json.loads(body), "answer": answer}), flush=True)
+        print(json.dumps({"event": event, "answer": answer}), flush=True)
         return
-    ended = f"{task['id']}  {task['status']:10} {printable(str(task['model']))}"
-    print(f"{ended}  -> {answer}" if answer is not None else ended, flush=True)
+    data = event["data"]
+    subject = f"{data.get('id', '')}  {printable(str(data.get('model', '')))}".strip()
+    told = f"{event['type']:16}  {subject}".rstrip()
+    print(f"{told}  -> {answer}" if answer is not None else told, flush=True)

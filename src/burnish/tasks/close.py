@@ -13,8 +13,8 @@ from burnish.credits import store as credits_
 from burnish.storage.postgres import Connection
 from burnish.tasks.accounts import Accounts
 from burnish.tasks.decide import DAY, FOR_EVER, KEY_CREDITS
-from burnish.tasks.task import account_topic, key_digits, topic
-from burnish.webhooks.announce import announce
+from burnish.tasks.task import key_digits, topic
+from burnish.webhooks.announce import account_topic, announce
 from burnish.webhooks.event import OF_STATUS, Event
 
 #: Reasons of failures that are not the client's: its day is not shortened by them, nor by a task it could not pay.

@@ -62,7 +62,7 @@ class State:
     uses: dict[tuple[str, str, datetime, datetime], int] = field(default_factory=dict)
     returns: dict[tuple[str, str, datetime], int] = field(default_factory=dict)
     changed: bool = False
-    #: Whether the account has an endpoint, and what it is told of itself: (event, facts).
+    #: Whether the account has an endpoint; and what the account is told of itself: (event, facts).
     listens: bool = False
     told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     #: (lane, model, key) -> the ceilings over such a task, once they were asked for.
@@ -190,7 +190,7 @@ def _key_id(digits: str) -> UUID:
 def _tell_of_day(state: State) -> None:
     """When four fifths of it, and all of it, are used."""
     window = state.plan.windows.day
-    if not state.listens or window is None:
+    if window is None:
         return
     where, used = state.windows[DAY, ""]
     for percent in (80, 100):
@@ -202,7 +202,7 @@ def _tell_of_day(state: State) -> None:
 def _tell_of_credits(state: State, spent: int, now: datetime) -> None:
     """When they fall below what the plan calls low."""
     low = state.plan.credits_low
-    if state.listens and low is not None:
+    if low is not None:
         left = ledger.spendable(state.grants, now)
         if left < low <= left + spent:
             state.told.append((CREDITS_LOW, {"available": left, "low": low}))

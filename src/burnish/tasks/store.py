@@ -253,7 +253,8 @@ async def forget_remembered(tx: Connection, now: datetime, rows: int) -> None:
 _CLAIMED: Final = """
        t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
        t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
-       t.max_credits, t.cost_held, t.day_starts_at, t.callback_url, t.callback_all, a.listens, b.object_key, b.filename
+       t.max_credits, t.cost_held, t.day_starts_at, t.callback_url, t.callback_all,
+       a.listens OR a.followed_until IS NOT NULL AS listens, b.object_key, b.filename
 """
 _CLAIM_NEXT: Final = f"""
 , t AS (
@@ -583,7 +584,7 @@ async def give_up_waiting(tx: Connection, task_ids: Sequence[UUID], now: datetim
 
 
 async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, rows: int) -> list[Any]:
-    """Tasks of accounts that listen whose end has come nearer than that since the last call: (id, account_id,
+    """Tasks of accounts that listen or are followed whose end has come nearer than that since the last call: (id, account_id,
     environment), in the order of their ends. One caller at a time.
     """
     told = await tx.fetchval(
@@ -595,7 +596,8 @@ async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, ro
         """
         SELECT t.id, t.account_id, t.environment, t.expires_at FROM tasks t JOIN accounts a ON a.id = t.account_id
         WHERE t.ended_at IS NOT NULL AND t.expires_at > 'epoch'::timestamptz + $1 * interval '1 microsecond'
-          AND t.expires_at <= $2 AND a.listens AND t.expires_at - t.ended_at > $3::interval
+          AND t.expires_at <= $2 AND (a.listens OR a.followed_until IS NOT NULL)
+          AND t.expires_at - t.ended_at > $3::interval
         ORDER BY t.expires_at FETCH FIRST ($4::int) ROWS WITH TIES
         """,  # with ties: tasks that ended together end together, and the cursor has no other place between them
         told,
@@ -713,22 +715,28 @@ async def read_usage(
 # --- waiting, and keeping -----------------------------------------------------------------------------------------
 
 
-async def list_ended(
+async def list_happened(
     connection: Connection, account_id: UUID, environment: str, after: tuple[datetime, UUID], rows: int
-) -> list[tuple[datetime, UUID]]:
-    """(ended_at, id) of tasks that ended later than `after`, in that order."""
-    found = await connection.fetch(
+) -> list[Any]:
+    """What happened in the account later than `after`, in that order: (at, id, name, task_id, facts). The ends of tasks have the
+    task's own id, and no name.
+    """
+    found: list[Any] = await connection.fetch(
         """
-        SELECT ended_at, id FROM tasks
-        WHERE account_id = $1 AND environment = $2 AND ended_at IS NOT NULL AND (ended_at, id) > ($3, $4)
-        ORDER BY ended_at, id LIMIT $5
+        (SELECT ended_at AS at, id, NULL AS name, id AS task_id, NULL AS facts FROM tasks
+         WHERE account_id = $1 AND environment = $2 AND ended_at IS NOT NULL AND (ended_at, id) > ($3, $4)
+         ORDER BY ended_at, id LIMIT $5)
+        UNION ALL
+        (SELECT at, id, name, task_id, facts FROM events
+         WHERE account_id = $1 AND environment = $2 AND (at, id) > ($3, $4) ORDER BY at, id LIMIT $5)
+        ORDER BY at, id LIMIT $5
         """,
         account_id,
         environment,
         *after,
         rows,
     )
-    return [(row[0], row[1]) for row in found]
+    return found
 
 
 async def read_ready_tags(connection: Connection, lane: int, rows: int) -> list[int]:

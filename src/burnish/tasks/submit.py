@@ -41,14 +41,13 @@ from burnish.tasks.task import (
     QUEUED,
     WAITING,
     Task,
-    account_topic,
     key_digits,
     lane_topic,
 )
 from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
 from burnish.uploads.receive import FETCH_TOPIC
-from burnish.webhooks.announce import announce
+from burnish.webhooks.announce import account_topic, announce
 from burnish.webhooks.event import TASK_FAILED, Event
 
 #: An input that expires sooner than this after the submission is kept longer for its task.

@@ -108,7 +108,7 @@ class Claimed(msgspec.Struct, frozen=True):
     day_starts_at: datetime | None
     callback_url: str | None
     callback_all: bool | None
-    listens: bool  #: whether its account has an endpoint
+    listens: bool  #: whether its account has an endpoint, or is followed
     object_key: str | None  #: where the source's bytes lie
     filename: str | None
 
@@ -168,11 +168,6 @@ def topic(task_id: UUID) -> str:
 def progress_topic(task_id: UUID) -> str:
     """What is announced when a worker has written how far a task is."""
     return f"p:{task_id}"
-
-
-def account_topic(account_id: UUID) -> str:
-    """What is announced when a task of the account has ended."""
-    return f"a:{account_id}"
 
 
 def lane_topic(lane: int) -> str:

@@ -9,11 +9,12 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final, NamedTuple
 
 from burnish.web.caller import still_calls
-from burnish.web.replies import Stream
+from burnish.web.replies import Reply, Stream
 from burnish.web.request import Request
 
+_TYPE: Final = (b"content-type", b"text/event-stream")
 _HEADERS: Final = (
-    (b"content-type", b"text/event-stream"),
+    _TYPE,
     (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
@@ -36,10 +37,20 @@ def stream(request: Request, events: AsyncGenerator[Event | None, None], start: 
 
     It ends with them, with the service, and when the key that asked is good no longer.
     """
-    first = _PADDING + b"retry: %d\n" % _AGAIN_MILLISECONDS
-    first += b"id: %b\n\n" % start.encode() if start else b"\n"
+    first = _PADDING + _beginning(start)
     idle_seconds = request.resources.settings.http.idle_seconds
     return Stream(200, first, _written(request, events), None, idle_seconds, _HEADERS)
+
+
+def whole(events: Sequence[Event], start: str) -> Reply:
+    """The same, as a reply that has an end, for those to whom nothing comes through before it."""
+    body = _beginning(start) + b"".join(map(_spelt, events))
+    return Reply(200, body, (_TYPE, (b"cache-control", b"no-store")))
+
+
+def _beginning(start: str) -> bytes:
+    retry = b"retry: %d\n" % _AGAIN_MILLISECONDS
+    return retry + (b"id: %b\n\n" % start.encode() if start else b"\n")
 
 
 async def _written(

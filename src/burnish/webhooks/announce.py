@@ -1,4 +1,6 @@
-"""Owe events: in the transaction that makes them true, to every endpoint that wants them and to the task's callback."""
+"""Owe events: in the transaction that makes them true, to every endpoint that wants them and to the task's callback; and
+keep them for those who follow the account's stream.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +21,7 @@ async def announce(tx: Connection, events: Sequence[Event], now: datetime) -> se
     """Owe these; returns the topics to announce after the commit."""
     if not events:
         return set()
-    made = await store.owe(
+    owed, followed = await store.owe(
         tx,
         [
             (
@@ -35,7 +37,13 @@ async def announce(tx: Connection, events: Sequence[Event], now: datetime) -> se
         ],
         now,
     )
-    return {DELIVER_TOPIC} if made else set()
+    topics = {account_topic(account_id) for account_id in followed}
+    return topics | {DELIVER_TOPIC} if owed else topics
+
+
+def account_topic(account_id: UUID) -> str:
+    """What is announced when an account's stream has something to tell."""
+    return f"a:{account_id}"
 
 
 async def announce_to(tx: Connection, endpoint: Endpoint, name: str, facts: bytes, now: datetime) -> UUID:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from burnish.storage.postgres import Connection
 from burnish.webhooks.endpoint import Endpoint
-from burnish.webhooks.event import Delivery
+from burnish.webhooks.event import OF_STATUS, Delivery
 
 # --- owing --------------------------------------------------------------------------------------------------------
 
@@ -40,8 +40,14 @@ WITH n AS (
     ON CONFLICT (id) DO UPDATE
     -- A receiver that fails is left alone until its time; what is new waits behind it.
     SET due_at = CASE WHEN r.failures = 0 THEN least(r.due_at, excluded.due_at) ELSE coalesce(r.due_at, excluded.due_at) END
+), kept AS (
+    INSERT INTO events (id, account_id, environment, name, task_id, facts, at)
+    SELECT gen_random_uuid(), n.account_id, n.environment, n.event, n.task_id, n.facts, $1
+    FROM n JOIN accounts a ON a.id = n.account_id AND a.followed_until IS NOT NULL
+    WHERE n.event <> ALL($9::text[])
+    RETURNING account_id
 )
-SELECT count(*) FROM owed
+SELECT (SELECT count(*) FROM owed) AS owed, ARRAY(SELECT DISTINCT account_id FROM kept) AS followed
 """
 
 
@@ -49,10 +55,42 @@ async def owe(
     tx: Connection,
     events: Sequence[tuple[UUID, str, str, UUID | None, bytes | None, str | None, str | None]],
     now: datetime,
-) -> int:
-    """Deliveries of these (account, environment, event, task, facts, callback, its receiver) to all who want them."""
-    made: int = await tx.fetchval(_OWE, now, *zip(*events, strict=True))
-    return made
+) -> tuple[int, list[UUID]]:
+    """Deliveries of these (account, environment, event, task, facts, callback, its receiver) to all who want them, and a row
+    for those who follow, but of ends; how many deliveries, and the accounts that follow.
+    """
+    made = await tx.fetchrow(_OWE, now, *zip(*events, strict=True), list(OF_STATUS.values()))
+    return made["owed"], made["followed"]
+
+
+# --- following ----------------------------------------------------------------------------------------------------
+
+
+async def follow(tx: Connection, account_id: UUID, until: datetime) -> None:
+    """The account counts as followed until then."""
+    await tx.execute(
+        "UPDATE accounts SET followed_until = $2 WHERE id = $1 AND followed_until IS DISTINCT FROM $2",
+        account_id,
+        until,
+    )
+
+
+async def forget_events(tx: Connection, now: datetime, before: datetime, rows: int) -> int:
+    """Remove what happened before then, and accounts that are followed no more; returns how many events."""
+    await tx.execute(
+        """
+        UPDATE accounts SET followed_until = NULL WHERE id = ANY(ARRAY(
+            SELECT id FROM accounts WHERE followed_until <= $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
+        """,
+        now,
+        rows,
+    )
+    status: str = await tx.execute(
+        "DELETE FROM events WHERE id = ANY(ARRAY(SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2))",
+        before,
+        rows,
+    )
+    return int(status.rpartition(" ")[2])
 
 
 # --- delivering ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from burnish.resources import Resources
 from burnish.tasks import store as tasks
 from burnish.tasks.accounts import lock_accounts
 from burnish.tasks.close import close
+from burnish.tasks.follow import FOLLOWED
 from burnish.tasks.task import FAILED, lane_topic, topic
 from burnish.uploads import store as blobs
 from burnish.uploads.receive import FETCH_TOPIC
@@ -146,8 +147,17 @@ async def _deliveries(resources: Resources) -> None:
                 return
 
 
+async def _followed(resources: Resources) -> None:
+    """Nobody has followed these accounts for a week; and what happened in the others before then is told no more."""
+    for _ in range(_ROUNDS):
+        now = resources.clock.now()
+        async with resources.db.transaction() as tx:
+            if await webhooks.forget_events(tx, now, now - FOLLOWED, _BATCH) < _BATCH:
+                return
+
+
 async def _expiring(resources: Resources) -> None:
-    """A day before their end, tasks of accounts that listen are told of. A cursor says up to which end that was done; a
+    """A day before their end, tasks of accounts that listen or are followed are told of. A cursor says up to which end that was done; a
     task that is kept for less than a day is not told of.
     """
     db, now = resources.db, resources.clock.now()
@@ -192,6 +202,7 @@ STEPS: Final = (
     _killed_writes,
     _old_counts,
     _deliveries,
+    _followed,
     _expiring,
     _tombstones,
 )

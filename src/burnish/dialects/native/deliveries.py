@@ -19,7 +19,7 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class EventBody(Struct, frozen=True, kw_only=True):
-    """The body of every delivery."""
+    """The body of every delivery, and the data of every event in an account's stream."""
 
     type: Annotated[str, Meta(description="Which event, as `task.succeeded`.")]
     timestamp: Annotated[datetime, Meta(description="When it happened.", tz=True)]
@@ -45,13 +45,13 @@ class NativeWords:
             task = await self._reads.find_task(delivery.task_id)
             if task is None:
                 return None
-            data = task_reply(_as_told(task, delivery), self._links, self._public_url)
+            data = task_reply(as_told(task, delivery.event), self._links, self._public_url)
         return _ENCODE(EventBody(type=delivery.event, timestamp=delivery.created_at, data=data))
 
 
-def _as_told(task: Task, delivery: Delivery) -> Task:
+def as_told(task: Task, event: str) -> Task:
     """The start of a task is told as its start, though it may have ended by the time of the telling."""
-    if delivery.event != TASK_STARTED:
+    if event != TASK_STARTED:
         return task
     return msgspec.structs.replace(
         task, status=RUNNING, stage=None, progress=0.0, status_reason=None, status_message=None, outputs=None,

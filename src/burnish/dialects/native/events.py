@@ -2,26 +2,29 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from burnish.dialects.native import events_examples as examples
 from burnish.dialects.native import events_wire as words
 from burnish.dialects.native import wire
+from burnish.dialects.native.deliveries import EventBody, as_told
 from burnish.dialects.native.named import task_of
-from burnish.tasks.follow import version
+from burnish.ids import to_wire
+from burnish.tasks.follow import Told, version
 from burnish.tasks.task import FINAL, Task
 from burnish.tasks.timeline import timeline
-from burnish.web import sse
+from burnish.web import bodies, sse
 from burnish.web.caller import caller
 from burnish.web.operation import Operation
 from burnish.web.replies import Reply, Stream, json
 from burnish.web.request import Request
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-#: The one kind of event there is: a task as it stands.
+#: What a task's own stream has: the task as it stands.
 _TASK: Final = "task"
+_EVENT: Final = "event"  #: the prefix of what is no task's end
 _Tasks = AsyncGenerator[Task | None, None]
 _Events = AsyncGenerator[sse.Event | None, None]
 
@@ -35,12 +38,19 @@ async def of_task(request: Request) -> Reply | Stream:
     return sse.stream(request, _as_it_changes(request, request.resources.follower.task(task.id, known)))
 
 
-async def of_account(request: Request) -> Stream:
+async def of_account(request: Request) -> Reply | Stream:
     key = await caller(request, "tasks:read")
+    wait = bodies.query(request, words.EventsQuery).wait
     last = request.header(b"last-event-id")
     since = words.marked(last) if last else request.now
-    endings = request.resources.follower.account(key.account_id, key.environment, since, resumed=bool(last))
-    return sse.stream(request, _as_they_end(request, endings), words.mark(since))
+    follower, whose = request.resources.follower, (key.account_id, key.environment)
+    if wait is None:
+        told = follower.account(*whose, since, resumed=bool(last))
+        return sse.stream(request, _as_it_happens(request, told), words.mark(since))
+    seconds = min(wait, request.resources.settings.http.wait_seconds)
+    waiting = follower.wait_for_account(*whose, since, seconds, resumed=bool(last))
+    found = await request.while_there(waiting, though_draining=False) or []
+    return sse.whole([_event(request, one) for one in found], words.mark(since))
 
 
 async def _as_it_changes(request: Request, tasks: _Tasks) -> _Events:
@@ -54,14 +64,20 @@ async def _as_it_changes(request: Request, tasks: _Tasks) -> _Events:
             yield sse.Event(version(task), _TASK, _ENCODE(reply))
 
 
-async def _as_they_end(request: Request, tasks: _Tasks) -> _Events:
-    async with aclosing(tasks):
-        async for task in tasks:
-            if task is None or task.ended_at is None:
-                yield None
-                continue
-            reply = wire.task_reply(task, request.site.links, request.site.public_url)
-            yield sse.Event(words.mark(task.ended_at, reply.id), _TASK, _ENCODE(reply))
+async def _as_it_happens(request: Request, events: AsyncGenerator[Told | None, None]) -> _Events:
+    async with aclosing(events):
+        async for told in events:
+            yield None if told is None else _event(request, told)
+
+
+def _event(request: Request, told: Told) -> sse.Event:
+    """With the body that a webhook has; the end of a task is named by the task."""
+    data: Any = msgspec.Raw(told.facts or b"{}")
+    if told.task is not None:
+        data = wire.task_reply(as_told(told.task, told.name), request.site.links, request.site.public_url)
+    subject = data.id if told.task is not None and told.id == told.task.id else to_wire(_EVENT, told.id)
+    body = EventBody(type=told.name, timestamp=told.at, data=data)
+    return sse.Event(words.mark(told.at, subject), told.name, _ENCODE(body))
 
 
 async def timeline_(request: Request) -> Reply:
@@ -108,11 +124,14 @@ OPERATIONS: Final = (
         handle=of_account,
         id="followAccount",
         tag="Tasks",
-        summary="Follow every task of the account to its end",
-        description="Server-sent events named `task`, one for each task of the key's account and environment that ends, from "
-        "now on; or, with `Last-Event-ID`, from that event on. None is left out. Those of the half minute before that "
-        "event come again; the same task has the same id. A comment comes every 15 seconds.",
+        summary="Follow what happens in the account",
+        description="Server-sent events, each named as the webhook would be (`task.succeeded`) and with its body, of the key's "
+        "account and environment, from now on; or, with `Last-Event-ID`, from that event on. Those of the half minute "
+        "before that event come again, under the ids that they had. No end of a task is left out, however long nobody followed; "
+        "other events are kept for a week, for accounts that were followed in the week before. A comment comes every 15 seconds; where "
+        "none comes, something between holds the stream back: ask with `wait`.",
         access="tasks:read",
+        query=words.EventsQuery,
         answers={200: "text/event-stream"},
         headers=_STREAM,
         refuses=("invalid",),

@@ -41,6 +41,23 @@ class TimelineReply(Struct, frozen=True, kw_only=True):
     data: list[TimelineEntry]
 
 
+class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to be told."""
+
+    wait: (
+        Annotated[
+            int,
+            says(
+                "Answer as soon as there is something to tell, or after so many seconds at the latest, with the same events; "
+                "for those to whom a stream does not come through.",
+                ge=0,
+                le=60,
+            ),
+        ]
+        | None
+    ) = None
+
+
 class KeepRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For how long."""
 
@@ -80,9 +97,9 @@ def receipt_reply(task: Task, receipt: Receipt) -> ReceiptReply:
     )
 
 
-def mark(ended_at: datetime, task: str = "") -> str:
-    """An event's id in an account's stream: the moment that it is about, and whose."""
-    return f"{(ended_at - _EPOCH) // _MICROSECOND}-{task}"
+def mark(at: datetime, subject: str = "") -> str:
+    """An event's id in an account's stream: the moment that it is about, and whose or which."""
+    return f"{(at - _EPOCH) // _MICROSECOND}-{subject}"
 
 
 def marked(text: str) -> datetime:
