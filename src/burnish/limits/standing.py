@@ -17,7 +17,7 @@ class Policy(Struct, frozen=True, cache_hash=True):
     unit: str | None = None
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, cache_hash=True):
     """How a quota stands: so many are left; more are in `reset_seconds`, where that is known."""
 
     policy: Policy

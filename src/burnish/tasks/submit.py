@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +21,7 @@ import msgspec
 from burnish.credits.price import bounds
 from burnish.credits.prices import Prices
 from burnish.engines import catalogue
-from burnish.errors import Conflict, Expired, Failed, Invalid, Unavailable, explained
+from burnish.errors import Conflict, Expired, Failed, Invalid, Refused, Unavailable, explained
 from burnish.ids import new_id
 from burnish.keys.plan import Plans
 from burnish.limits.limit import OnLimit
@@ -32,7 +33,7 @@ from burnish.storage.statement import write
 from burnish.tasks import store
 from burnish.tasks.accounts import Accounts, lock_and_read
 from burnish.tasks.cost import Cost, cost_of
-from burnish.tasks.decide import DAY, Ask, Verdict, apply, decide
+from burnish.tasks.decide import DAY, Ask, State, Verdict, apply, decide
 from burnish.tasks.standing import standings
 from burnish.tasks.task import (
     FAILED,
@@ -93,9 +94,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     once: Once | None = None
 
 
-class Admission(msgspec.Struct, frozen=True):
-    """A task that was admitted now, or (`replayed`) by an earlier request with the same idempotency key. `shadow`: limits
-    that are only counted and would have refused it.
+class Admission(msgspec.Struct):
+    """A task that was admitted now, or (`replayed`) by an earlier request with the same idempotency key. `standings`: as
+    its whole group left the quotas. `shadow`: limits that are only counted and would have refused it.
     """
 
     task: Task
@@ -135,6 +136,16 @@ class _Batch:
     earlier: dict[UUID, Task]
     rows: list[store.New]
     once: list[tuple[UUID, str, str, bytes, UUID, datetime]]
+    judged: list[tuple[Admission | Refused, State, Ask]]
+
+    def tell_standings(self) -> None:
+        """How the quotas stand now that all is decided: found once for all tasks of an account, model and key."""
+        found: dict[tuple[UUID, int, str, str], tuple[Standing, ...]] = {}
+        for answer, state, ask in self.judged:
+            place = state.id, ask.lane, ask.model, ask.key
+            if place not in found:
+                found[place] = standings(state, ask.lane, ask.model, ask.key, self.now)
+            answer.standings = found[place]
 
 
 class Submissions:
@@ -203,6 +214,7 @@ class Submissions:
             accounts = await lock_and_read(tx, ids, self._plans, now, capped, skip_locked=skip_locked)
             batch = await self._read(tx, submissions, accounts, now)
             answers = [self._decide(submission, batch) for submission in submissions]
+            batch.tell_standings()
             await self._keep_sources(tx, batch)
             parts = accounts.parts()
             if batch.rows:
@@ -225,7 +237,7 @@ class Submissions:
         earlier = (
             await store.read_tasks(tx, [task_id for _, task_id in remembered.values()]) if remembered else {}
         )
-        return _Batch(now, accounts, sources, remembered, earlier, [], [])
+        return _Batch(now, accounts, sources, remembered, earlier, [], [], [])
 
     def _decide(self, submission: Submission, batch: _Batch) -> Admission | Exception | Later:
         """Its answer; a task that is admitted is in the batch, and has spent what it spends."""
@@ -263,7 +275,7 @@ class Submissions:
         verdict = decide(state, ask, batch.now)
         if verdict.status is None:
             assert verdict.refusal is not None
-            verdict.refusal.standings = standings(state, ask.lane, ask.model, ask.key, batch.now)
+            batch.judged.append((verdict.refusal, state, ask))
             return verdict.refusal
         tag = apply(state, ask, verdict, batch.accounts.times[ask.lane], batch.now)
         new = _new(submission, verdict, tag, cost if state.plan.metered else None, source, batch.now)
@@ -272,8 +284,9 @@ class Submissions:
         batch.rows.append(new)
         if submission.once is not None:
             _remember(submission.once, batch, new.task)
-        told = standings(state, ask.lane, ask.model, ask.key, batch.now)
-        return Admission(new.task, told, shadow=verdict.shadow)
+        admission = Admission(new.task, shadow=verdict.shadow)
+        batch.judged.append((admission, state, ask))
+        return admission
 
     async def _keep_sources(self, tx: Connection, batch: _Batch) -> None:
         """Blobs that URLs will be fetched into; and the inputs of tasks outlive their tasks' next day."""
@@ -398,8 +411,8 @@ def _new(
     now: datetime,
 ) -> store.New:
     """The task as it stands right after its insert. `cost`: where tasks cost anything."""
-    failed, waits, queued = (verdict.status == status for status in (FAILED, WAITING, QUEUED))
-    arrived = source is not None and source.object_key is not None
+    status = verdict.status or ""
+    failed, waits, queued = status == FAILED, status == WAITING, status == QUEUED
     source_id = submission.source if isinstance(submission.source, UUID) else None
     source_url = submission.source if isinstance(submission.source, str) else None
     task = Task(
@@ -411,7 +424,7 @@ def _new(
         model=submission.model.name,
         lane=LANES[submission.model.lane],
         priority=submission.priority,
-        status=verdict.status or "",
+        status=status,
         ready=tag is not None,
         input=submission.input,
         metadata=submission.metadata,
@@ -437,14 +450,20 @@ def _new(
         queued_at=now if queued else None,
         started_at=None,
         ended_at=now if failed else None,
-        expires_at=now + timedelta(seconds=submission.retention_seconds),
+        expires_at=now + _seconds(submission.retention_seconds),
         tag=tag,
     )
     if not waits:
         return store.New(task, tag)
     # May its bytes be fetched now, and if not, how long are they waited for?
+    arrived = source is not None and source.object_key is not None
     waits_until = source.expires_at if source is not None and not arrived else None
     return store.New(task, tag, fetchable=source is None or arrived, waits_until=waits_until)
+
+
+@lru_cache(maxsize=1024)
+def _seconds(seconds: int) -> timedelta:
+    return timedelta(seconds=seconds)
 
 
 def source_of(parameters: msgspec.Struct) -> str | None:

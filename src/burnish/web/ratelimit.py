@@ -27,13 +27,23 @@ def headers(verdicts: Sequence[Verdict], standings: Sequence[Standing]) -> list[
     state = [
         f'"{verdict.rate.name}";r={verdict.remaining};t={ceil(verdict.reset_seconds)}' for verdict in verdicts
     ]
-    for standing in standings:
-        policies.append(_policy(standing.policy))
-        state.append(_state(standing))
+    if standings:
+        of_quotas, stands = _quotas(tuple(standings))
+        policies.append(of_quotas)
+        state.append(stands)
     return [
         (b"ratelimit-policy", ", ".join(policies).encode()),
         (b"ratelimit", ", ".join(state).encode()),
     ]
+
+
+@functools.lru_cache(4096)
+def _quotas(standings: tuple[Standing, ...]) -> tuple[str, str]:
+    """Of a whole group of submissions they are the same."""
+    return (
+        ", ".join(_policy(standing.policy) for standing in standings),
+        ", ".join(map(_state, standings)),
+    )
 
 
 @functools.lru_cache(4096)
