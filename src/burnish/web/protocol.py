@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 _BYTES: Final = 65_536
 _HEADERS: Final = 100
+_NEVER: Final = float("inf")
 #: In a request's scope, where this protocol serves it: writes a reply whose body is all there.
 WHOLE: Final = "burnish.whole"
 #: (the request's send, status, headers, body) -> whether it was written; if not, it goes the way of every ASGI reply.
@@ -41,6 +42,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._gathered = 0
         self._in_head = self._in_body = False
         self._began = False  #: in the chunk that is being parsed
+        self._awaits_head = False
+        self._due = _NEVER  #: when the connection is cut, unless what is awaited has come
+        self._rings_at = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,7 +52,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_no_head()
+        self._due = _NEVER
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -82,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
-        self._expect_no_head()
+        self._awaits_head, self._due = False, _NEVER
         super().on_headers_complete()
         self.scope["extensions"] = _EXTENSIONS
 
@@ -96,20 +102,51 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadTooLarge
 
     def _expect_head(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+        if not self._awaits_head:
+            self._awaits_head = True
+            self._cut_after(self.head_seconds)
 
-    def _expect_no_head(self) -> None:
+    # --- the clock: one for heads and for connections that rest; uvicorn would wind and stop its own with every request
+
+    def _cut_after(self, seconds: float) -> None:
+        self._due = self.loop.time() + seconds
+        if self._timer is None or self._rings_at > self._due:
+            self._wind(seconds)
+
+    def _wind(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._rings_at = self._due
+        self._timer = self.loop.call_later(seconds, self._ring)
 
-    def _head_is_late(self) -> None:
+    def _ring(self) -> None:
         self._timer = None
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._expect_head()  # the request before is still being answered, and its sender may not be read from
+        left = self._due - self.loop.time()
+        if self._due == _NEVER:
+            return
+        if left > 0:
+            self._wind(left)
+        elif self.cycle is not None and not self.cycle.response_complete:
+            # The request before is still being answered, and its sender may not be read from.
+            self._cut_after(self.head_seconds)
         elif not self.transport.is_closing():
             self.transport.close()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Called by uvicorn when bytes have come. A head that is awaited goes on being awaited."""
+        if not self._awaits_head:
+            self._due = _NEVER
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, on the one clock."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._awaits_head:
+            self._cut_after(self.timeout_keep_alive)
 
 
 def _write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:

@@ -82,13 +82,17 @@ class Request:
     quotas that were looked at, and the refusal, if it was one.
     """
 
-    __slots__ = ("account_id", "id", "limited", "rates", "receive", "resources", "scope", "site", "standings")
+    __slots__ = (
+        "_first", "account_id", "id", "limited", "rates", "receive", "resources", "scope", "site", "standings",
+    )  # fmt: skip
 
     def __init__(self, site: Site, scope: Scope, receive: Receive) -> None:
         self.site = site
         self.resources = site.resources
         self.scope = scope
         self.receive = receive
+        # Several are asked for, most in vain.
+        self._first: dict[bytes, bytes] = dict(reversed(scope.get("headers", ())))
         self.id = new_wire_id("req")
         self.account_id: UUID | None = None
         self.rates: Verdicts = []
@@ -107,14 +111,13 @@ class Request:
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name, without the blanks around it, which are not of it (RFC 9110, 5.5)."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                text: str = value.strip(_BLANKS).decode("latin-1")
-                return text
-        return None
+        value = self._first.get(name)
+        return value.strip(_BLANKS).decode("latin-1") if value is not None else None
 
     def headers(self, name: bytes) -> list[str]:
         """All of that lower-case name: for those of which there may be one only."""
+        if name not in self._first:
+            return []
         found = [value for key, value in self.scope["headers"] if key == name]
         return [value.strip(_BLANKS).decode("latin-1") for value in found]
 

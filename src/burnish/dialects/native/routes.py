@@ -130,11 +130,8 @@ async def _ended(request: Request, task: Task, seconds: int) -> Task:
 
 def _preferred_wait(request: Request) -> int:
     """Seconds of `Prefer: wait=n` (RFC 7240), at most what this service waits; 0 where it is not asked to."""
-    values = [value for name, value in request.scope["headers"] if name == b"prefer"]
-    if not values:
-        return 0
-    given = b",".join(values).decode("latin-1")
-    for preference in _QUOTED.sub(r"\1", given).split(","):
+    values = request.headers(b"prefer")
+    for preference in _QUOTED.sub(r"\1", ",".join(values)).split(",") if values else ():
         name, _, value = preference.partition(";")[0].partition("=")
         if name.strip().lower() == "wait":
             digits = value.strip()
