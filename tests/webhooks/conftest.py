@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from burnish.dialects.native.deliveries import NativeWords
+from burnish.outbound import Outbound
 from burnish.settings import Settings
 from burnish.tasks.audit import audit
 from burnish.uploads.sign import Links
@@ -59,13 +60,13 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", receiver.take)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     port = runner.addresses[0][1]
     receiver.url = f"http://127.0.0.1:{port}/hook"
@@ -88,13 +89,13 @@ async def visitor(settings: Settings) -> AsyncIterator[Visitor]:
 
 
 @contextlib.asynccontextmanager
-async def delivering(visitor: Visitor) -> AsyncIterator[None]:
-    """The lanes of one worker."""
+async def delivering(visitor: Visitor, outbound: Outbound | None = None) -> AsyncIterator[None]:
+    """The lanes of one worker; `outbound`: through another guard than the service's."""
     resources = visitor.resources
     links = Links(resources.secret_keys, resources.settings.public_url)
     words = NativeWords(resources.reads, links, resources.settings.public_url)
     lanes = Delivering(
-        resources, Deliverer(resources.outbound, resources.seal, resources.clock, {NATIVE: words})
+        resources, Deliverer(outbound or resources.outbound, resources.seal, resources.clock, {NATIVE: words})
     )
     running = [asyncio.create_task(lanes.run(sound=sound)) for sound in (True, False)]
     try:

@@ -142,7 +142,8 @@ async def write_tries(tx: Connection, tries: Sequence[tuple[Any, ...]], now: dat
         ), tried AS (
             UPDATE deliveries d SET body = n.body, tries = n.tries, state = n.state, due_at = n.due_at,
                                     ended_at = CASE WHEN n.state <> 'due' THEN $1::timestamptz END
-            FROM n WHERE d.id = n.id AND d.state = 'due' RETURNING d.id
+            -- A worker that noted it late takes nothing back from one that has tried since.
+            FROM n WHERE d.id = n.id AND d.state = 'due' AND d.tries < n.tries RETURNING d.id
         )
         INSERT INTO attempts (delivery_id, number, at, milliseconds, status, error, reply)
         SELECT n.id, n.tries, $1, n.milliseconds, n.status, n.error, n.reply FROM n JOIN tried ON tried.id = n.id

@@ -4,6 +4,7 @@ no number of dead ones keeps a live one waiting. A receiver belongs to one worke
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import groupby
@@ -12,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from burnish import log
+from burnish.errors import Unavailable
 from burnish.resources import Resources
 from burnish.storage.group import Group, Later
 from burnish.storage.postgres import LOST
@@ -98,9 +100,20 @@ class Delivering:
 
     async def _turn(self, receiver: Receiver) -> None:
         try:
-            await self._outcomes.add(await self._deliverer.serve(receiver))
+            await self._note(await self._deliverer.serve(receiver))
         except Exception:  # one of the three loops: the lease runs out, and what was sent may be sent again
             _log.exception("delivery_failed", receiver=receiver.id)
+
+    async def _note(self, outcome: Outcome) -> None:
+        """Have it written; while the database is away it stays true, and what is not forgotten is not sent again."""
+        give_up = time.monotonic() + _LEASE.total_seconds()
+        while True:
+            try:
+                return await self._outcomes.add(outcome)
+            except Unavailable:
+                if time.monotonic() >= give_up:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _write(self, outcomes: Sequence[Outcome]) -> Sequence[Exception | Later | None]:
         """What came of these turns, in one transaction; an endpoint that is shut is told of to the others."""
