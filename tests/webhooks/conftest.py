@@ -70,8 +70,10 @@ async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
     await site.start()
     port = runner.addresses[0][1]
     receiver.url = f"http://127.0.0.1:{port}/hook"
-    yield receiver
-    await runner.cleanup()
+    try:
+        yield receiver
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture
