@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault is None or not fault(self, asked):
             self.act(asked)
 
-    do_POST = do_PUT = do_GET  # noqa: N815 -- as http.server calls them
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 -- as http.server calls them
 
     # --- the API ------------------------------------------------------------------------------------------------
 
@@ -223,6 +223,9 @@ class Handler(BaseHTTPRequestHandler):
             "GET /v1/tasks/{id}": self._read,
             "POST /v1/tasks/{id}/cancel": self._cancel,
             "POST /v1/tasks/{id}/retry": self._retry,
+            "POST /v1/tasks/{id}/keep": self._keep,
+            "GET /v1/tasks/{id}/timeline": self._timeline,
+            "DELETE /v1/tasks/{id}": self._delete,
             "POST /v1/quotes": self._quote,
             "GET /v1/limits": self._limits,
             "GET /v1/credits": self._credits,
@@ -283,6 +286,25 @@ class Handler(BaseHTTPRequestHandler):
         again = f"task_{len(self.service.tasks) + 1}"
         self.service.tasks[again] = {**self.service.tasks[name], "read": 0, "end": None, "retry_of": name}
         self.answer(202, self._told(again), self.service.pending)
+
+    def _keep(self, asked: Asked) -> None:
+        self.answer(200, self._told(asked.path.split("/")[-2]))
+
+    def _timeline(self, asked: Asked) -> None:
+        at = "2026-01-02T03:04:05Z"
+        happened = [
+            {"at": at, "event": event, "attempt": attempt, "reason": None}
+            for event, attempt in (("submitted", None), ("started", 1))
+        ]
+        self.answer(
+            200, {"id": asked.path.split("/")[-2], "request_id": "req_1", "attempts": 1, "data": happened}
+        )
+
+    def _delete(self, asked: Asked) -> None:
+        name = asked.path.rpartition("/")[2]
+        del self.service.tasks[name]
+        size = len(self.service.picture)
+        self.answer(200, {"id": name, "deleted_at": "2026-01-02T03:04:05Z", "outputs": 1, "bytes": size})
 
     def _quote(self, asked: Asked) -> None:
         body = json.loads(asked.body)

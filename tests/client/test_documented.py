@@ -1,5 +1,6 @@
 """The client's page is held to the client: its examples run, its tree of errors is the tree, its names are there."""
 
+import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ PAGE = (DOCS / "reference" / "client.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("page", "examples", "tasks"), [("reference/client.md", 5, 4), ("howto/python-client.md", 5, 4)]
+    ("page", "examples", "tasks"), [("reference/client.md", 5, 4), ("howto/python-client.md", 6, 5)]
 )
 def test_the_examples_run(
     page: str,
@@ -72,6 +73,26 @@ def test_everything_public_is_on_the_page() -> None:
     client.close()
 
     assert missing == []
+
+
+def test_every_member_is_on_the_page() -> None:
+    """Each type that the client answers with has its row, with all of its members and no other."""
+    rows = dict(
+        re.findall(
+            r"^\| `(\w+)` \| (.*) \|$", PAGE.split("## What comes back")[1].split("\n## ")[0], re.MULTILINE
+        )
+    )
+    shapes = {
+        name: kind for name in burnish.__all__ if dataclasses.is_dataclass(kind := getattr(burnish, name))
+    }
+    missing = []
+    for name, kind in shapes.items():
+        properties = [member for member in vars(kind) if isinstance(vars(kind)[member], property)]
+        members = {field.name for field in dataclasses.fields(kind)} - {"raw"} | set(properties)
+        missing += [f"{name}.{member}" for member in members if f"`{member}`" not in rows[name]]
+
+    assert missing == []
+    assert set(rows) == set(shapes)
 
 
 def test_both_clients_offer_the_same() -> None:

@@ -277,7 +277,14 @@ def test_the_client_and_the_service_agree(client: burnish.Client, tmp_path: Path
     again = client.tasks.run("upscale", {"image": output})
     assert (again.outputs[0].width, again.outputs[0].height) == (160, 120)
     assert client.tasks.cancel(again).status == "succeeded"
+    events = [entry.event for entry in client.tasks.timeline(again)]
+    assert events == ["submitted", "queued", "started", "succeeded"]
+    assert client.tasks.keep(again, 600).expires_at is not None
     assert [listed.id for listed in client.tasks.list(status="succeeded")][:2] == [again.id, task.id]
+
+    assert client.tasks.delete(again).outputs == 1
+    with pytest.raises(burnish.Expired):
+        client.tasks.delete(again)
 
     with pytest.raises(burnish.Invalid) as refused:
         client.tasks.create("upscale", {"image": upload, "scale": 3})

@@ -1,5 +1,6 @@
 """Creating, waiting, running, cancelling, listing: what both clients promise about tasks."""
 
+import json
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -198,6 +199,31 @@ def test_models_are_listed(talk: Talk) -> None:
 
 def test_what_is_new_in_a_reply_is_kept(talk: Talk, service: PlayedService) -> None:
     """Members that this version does not know are in `raw`."""
-    service.life = [{"status": "queued", "queue_position": 3}]
+    service.life = [{"status": "queued", "mood": "good"}]
 
-    assert talk(lambda client: client.tasks.create("upscale", INPUT)).raw["queue_position"] == 3
+    assert talk(lambda client: client.tasks.create("upscale", INPUT)).raw["mood"] == "good"
+
+
+def test_how_a_task_goes_is_typed(talk: Talk, service: PlayedService) -> None:
+    """Its place and its time where they are known, and what happened to it."""
+    service.life = [{"status": "queued", "queue_position": 3, "eta_seconds": 7.5}, {"status": "succeeded"}]
+    task = talk(lambda client: client.tasks.create("upscale", INPUT))
+    ended = talk(lambda client: client.tasks.wait(task))
+    entries = talk(lambda client: client.tasks.timeline(ended))
+
+    assert (task.queue_position, task.eta_seconds) == (3, 7.5)
+    assert (ended.queue_position, ended.eta_seconds) == (None, None)
+    assert [(entry.event, entry.attempt) for entry in entries] == [("submitted", None), ("started", 1)]
+    assert entries[0].at.tzinfo is not None
+
+
+def test_a_task_is_kept_and_deleted(talk: Talk, service: PlayedService) -> None:
+    """For so long from now on; and with a receipt, after which it is gone."""
+    task = talk(lambda client: client.tasks.run("upscale", INPUT))
+    talk(lambda client: client.tasks.keep(task, 600))
+    receipt = talk(lambda client: client.tasks.delete(task))
+
+    assert json.loads(service.of("POST /v1/tasks/{id}/keep")[0].body) == {"retention_seconds": 600}
+    assert (receipt.id, receipt.outputs, receipt.bytes) == (task.id, 1, len(service.picture))
+    with pytest.raises(burnish.NotFound):
+        talk(lambda client: client.tasks.get(task))

@@ -47,7 +47,7 @@ from burnish.client._errors import (
 )
 from burnish.client._figures import Credits, Entry, Limit, Quote, Usage
 from burnish.client._gate import Turns
-from burnish.client._shapes import Cost, Model, Output, Price, Task, Upload
+from burnish.client._shapes import Cost, Model, Output, Price, Receipt, Task, TimelineEntry, Upload
 from burnish.client._webhooks import Event, Webhooks
 
 __all__ = [
@@ -75,10 +75,12 @@ __all__ = [
     "Price",
     "Problem",
     "Quote",
+    "Receipt",
     "Refused",
     "StillRunning",
     "Task",
     "TaskFailed",
+    "TimelineEntry",
     "TooLarge",
     "Turns",
     "Unauthenticated",

@@ -71,6 +71,11 @@ class Remote:
         request = self.request("POST", self.url + path, headers=headers, content=content)
         return (yield from self.repeat(lambda: self._paced("create", request, refused=refused)))
 
+    def delete(self, path: str) -> Flow[httpx.Response]:
+        """The reply to a DELETE."""
+        request = self.request("DELETE", self.url + path, headers=self._key())
+        return (yield from self.repeat(lambda: self._paced("create", request)))
+
     def request(
         self,
         method: str,

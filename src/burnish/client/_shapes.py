@@ -91,7 +91,8 @@ class Task:
 
     `status` is waiting, queued, running, succeeded, failed or cancelled; a running task has a `stage` (fetching,
     working, storing). `status_reason` says in one word why it failed, `status_message` in a sentence.
-    `retry_after` is how long the service thinks a pending task still takes, in seconds.
+    `queue_position` is how many are before it in its lane, `eta_seconds` how long it may still take; None where nobody
+    knows. `retry_after` is when a pending task is worth reading again, in seconds.
     """
 
     id: str
@@ -110,6 +111,8 @@ class Task:
     started_at: datetime | None
     ended_at: datetime | None
     expires_at: datetime | None
+    queue_position: int | None = field(default=None, compare=False)
+    eta_seconds: float | None = field(default=None, compare=False)
     retry_after: float | None = field(default=None, compare=False)
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
@@ -145,9 +148,52 @@ class Task:
             started_at=_time(data.get("started_at")),
             ended_at=_time(data.get("ended_at")),
             expires_at=_time(data.get("expires_at")),
+            queue_position=data.get("queue_position"),
+            eta_seconds=data.get("eta_seconds"),
             retry_after=retry_after,
             raw=data,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One thing that happened to a task: submitted, queued, started, worker_lost, succeeded, failed or cancelled.
+
+    `attempt` is the run that it is about, from 1; `reason` the `status_reason` of an end.
+    """
+
+    at: datetime
+    event: str
+    attempt: int | None
+    reason: str | None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
+        at = _time(data["at"])
+        assert at is not None
+        return cls(
+            at=at, event=data["event"], attempt=data.get("attempt"), reason=data.get("reason"), raw=data
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was deleted with a task: how many `outputs`, and their `bytes` in all, with those of an input that was fetched for it."""
+
+    id: str
+    deleted_at: datetime
+    outputs: int
+    bytes: int
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """As the service tells it. Raises KeyError, TypeError or ValueError where it is something else."""
+        at = _time(data["deleted_at"])
+        assert at is not None
+        return cls(id=data["id"], deleted_at=at, outputs=data["outputs"], bytes=data["bytes"], raw=data)
 
 
 @dataclass(frozen=True, slots=True)

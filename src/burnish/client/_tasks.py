@@ -3,7 +3,7 @@
 import math
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
@@ -18,7 +18,7 @@ from burnish.client._gate import Turns
 from burnish.client._models import catalogue
 from burnish.client._remote import Remote, page, read
 from burnish.client._repeat import asked_pause
-from burnish.client._shapes import Output, Task, Upload
+from burnish.client._shapes import Output, Receipt, Task, TimelineEntry, Upload
 from burnish.client._uploads import BinaryFile, _Uploads
 
 #: How long the service is asked to hold a reading request until the task ends, in seconds.
@@ -201,6 +201,36 @@ class _Tasks:
     def cancel(self, task: Task | str) -> Flow[Task]:
         """The task, cancelled unless it had ended before. Raises NotFound, Refused, Unreachable."""
         return _task((yield from self._remote.post(f"{_path(task)}/cancel", {}, None)))
+
+    @verb
+    def timeline(self, task: Task | str) -> Flow[Sequence[TimelineEntry]]:
+        """What happened to the task, oldest first. Raises NotFound, Expired, Refused, Unreachable."""
+        reply = yield from self._remote.get(f"{_path(task)}/timeline")
+        return read(reply, lambda body: [TimelineEntry.from_json(item) for item in body["data"]])
+
+    @verb
+    def keep(self, task: Task | str, retention_seconds: int) -> Flow[Task]:
+        """The ended task, kept with its outputs for so long from now on, where that is longer than they are kept anyway; the links
+        of its outputs are new.
+
+        Raises:
+            Invalid: longer than the plan keeps anything.
+            Conflict: it has not ended.
+            NotFound, Expired, Refused, Unreachable.
+        """
+        body = {"retention_seconds": retention_seconds}
+        return _task((yield from self._remote.post(f"{_path(task)}/keep", body, None)))
+
+    @verb
+    def delete(self, task: Task | str) -> Flow[Receipt]:
+        """Delete the ended task, and its outputs with it, now.
+
+        Raises:
+            Conflict: it has not ended; cancel it first.
+            Expired: it is gone already, which may be this call's own doing where a reply was lost.
+            NotFound, Refused, Unreachable.
+        """
+        return read((yield from self._remote.delete(_path(task))), Receipt.from_json)
 
     @pages
     def list(
