@@ -64,6 +64,15 @@ async def test_requests_that_are_sent_together_are_answered_in_their_order(port:
     assert said.count("date: ") == 3
 
 
+async def test_replies_of_one_moment_each_reach_their_own_client(port: int) -> None:
+    """More than are written in one go; some of the connections are closed with their replies."""
+    paths = [f"/{number}" for number in range(100)]
+    said = await asyncio.gather(
+        *(_said(port, path) for path in paths), *(_said(port, "/a", p) for p in paths)
+    )
+    assert all(one.endswith(f"\r\n\r\n{path}") for one, path in zip(said, paths * 2, strict=True))
+
+
 async def test_a_header_that_would_be_two_is_never_written(port: int) -> None:
     """500, and nothing of it."""
     said = await _said(port, "/bad")

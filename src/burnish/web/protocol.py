@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 _BYTES: Final = 65_536
 _HEADERS: Final = 100
+_BURST: Final = 32  #: whole replies that wait for each other at most
 _NEVER: Final = float("inf")
 #: In a request's scope, where this protocol serves it: writes a reply whose body is all there.
 WHOLE: Final = "burnish.whole"
@@ -25,6 +26,37 @@ WHOLE: Final = "burnish.whole"
 Whole = Callable[[Send, int, Sequence[tuple[bytes, bytes]], bytes], bool]
 #: What must not stand in a header: all controls but the tab.
 _CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte != 0x09)
+
+
+class _Replies:
+    """Whole replies of one turn of the event loop, written one after the other: who reads them all is woken once, not a
+    hundred times when a hundred submissions were committed together. Waking took longer than the rest of a write.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def add(self, transport: asyncio.Transport, reply: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # the one before has ended
+            self._loop = loop
+            self._waiting.clear()
+        if not self._waiting:
+            loop.call_soon(self.write)
+        self._waiting.append((transport, reply))
+        if len(self._waiting) == _BURST:
+            self.write()
+
+    def write(self) -> None:
+        """Now. Call it before anything else is written, or closed."""
+        for transport, reply in self._waiting:
+            if not transport.is_closing():
+                transport.write(reply)
+        self._waiting.clear()
+
+
+_replies: Final = _Replies()
 
 
 class HeadTooLarge(Exception):
@@ -96,6 +128,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        _replies.write()
+        super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        _replies.write()
+        super().shutdown()
+
     def _count(self, size: int) -> None:
         self._bytes += size
         if self._bytes > _BYTES:
@@ -130,6 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # The request before is still being answered, and its sender may not be read from.
             self._cut_after(self.head_seconds)
         elif not self.transport.is_closing():
+            _replies.write()
             self.transport.close()
 
     def _unset_keepalive_if_required(self) -> None:
@@ -164,9 +205,10 @@ def _write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]]
         raise RuntimeError("A header holds a control character.")
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"%b\r\n\r\n%b" % (head, body))
+    _replies.add(cycle.transport, b"%b\r\n\r\n%b" % (head, body))
     cycle.message_event.set()
     if not cycle.keep_alive:
+        _replies.write()
         cycle.transport.close()
     cycle.on_response()
     return True
