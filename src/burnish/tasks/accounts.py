@@ -185,9 +185,7 @@ async def lock_accounts(
 
 
 #: All windows that `counted` may name.
-_WINDOWS: Final = [
-    (None, name, "") for name in (DAY, *(f"shadow {name}" for name in (DAY, *CEILINGS.values())))
-]
+_WINDOWS: Final = [DAY, *(f"shadow {name}" for name in (DAY, SAME_NAME, *CEILINGS.values()))]
 
 
 async def lock_and_read(
@@ -200,8 +198,10 @@ async def lock_and_read(
     skip_locked: bool,
 ) -> Accounts:
     """`lock_accounts` and `read_quotas`, mostly in one round trip."""
-    places = [*_WINDOWS, *((account_id, KEY_CREDITS, key) for account_id, key in capped_keys)]
-    rows = await store.lock_and_read(tx, ids, places, now, skip_locked=skip_locked)
+    names, subjects = _WINDOWS, [""]
+    if capped_keys:
+        names, subjects = [*_WINDOWS, KEY_CREDITS], ["", *(key for _, key in capped_keys)]
+    rows = await store.lock_and_read(tx, ids, names, subjects, now, skip_locked=skip_locked)
     accounts = Accounts(tx, rows, plans, now)
     await accounts.read_quotas(capped_keys, rows)
     return accounts

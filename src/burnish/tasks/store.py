@@ -72,11 +72,9 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT array_agg(w.name) AS names, array_agg(w.subject) AS subjects, array_agg(w.starts_at) AS starts_at,
            array_agg(w.used) AS used
-    FROM unnest($2::uuid[], $3::text[], $4::text[]) AS n (account_id, name, subject)
-    JOIN windows w ON w.account_id = l.id AND w.name = n.name AND w.subject = n.subject AND w.ends_at > $5
-    WHERE n.account_id IS NULL OR n.account_id = l.id
+    FROM windows w WHERE w.account_id = l.id AND w.name = ANY($2) AND w.subject = ANY($3) AND w.ends_at > $4
 ) AS w
-"""
+"""  # one search of the index an account; joined to the names, it was walked once for each, past all its windows
 _LOCK_AND_READ_ALL: Final = _LOCK_AND_READ.format("")
 _LOCK_AND_READ_FREE: Final = _LOCK_AND_READ.format("SKIP LOCKED")
 
@@ -84,17 +82,18 @@ _LOCK_AND_READ_FREE: Final = _LOCK_AND_READ.format("SKIP LOCKED")
 async def lock_and_read(
     tx: Connection,
     ids: Collection[UUID],
-    places: Sequence[tuple[UUID | None, str, str]],
+    names: Collection[str],
+    subjects: Collection[str],
     now: datetime,
     *,
     skip_locked: bool,
 ) -> list[AccountRow]:
-    """`lock_accounts`, with their open grants and the windows (account or all, name, subject) that have not ended.
+    """`lock_accounts`, with their open grants and the windows of these names and subjects that have not ended.
 
     Those of a row that is not `fresh` have to be read again.
     """
     sql = _LOCK_AND_READ_FREE if skip_locked else _LOCK_AND_READ_ALL
-    rows: list[AccountRow] = await tx.fetch(sql, sorted(ids), *zip(*places, strict=True), now)
+    rows: list[AccountRow] = await tx.fetch(sql, sorted(ids), names, subjects, now)
     return rows
 
 
