@@ -73,6 +73,11 @@ class Metrics:
         self._lost = Gauge(
             "burnish_leases_lost", "Leases lost by all workers since the beginning.", registry=self._registry
         )
+        self._counters_away = Gauge(
+            "burnish_counters_away",
+            "1 while the store of the rates' counters does not answer this process: each rate does what its when_down says.",
+            registry=self._registry,
+        )
         self._admitted: dict[tuple[str, str], Counter] = {}
         self.request = self._requests.note
 
@@ -106,6 +111,10 @@ class Metrics:
         self._held.set(held)
         self._imbalance.set(imbalance)
         self._lost.set(leases_lost)
+
+    def counters_are_away(self, away: bool) -> None:
+        """Whether rates are counted without their store."""
+        self._counters_away.set(away)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

@@ -156,6 +156,7 @@ async def metrics(request: Request) -> Reply:
     )
     if ledger := await site.once.ask("ledger", partial(_asked, resources, store.read_ledger)):
         site.metrics.ledger(*ledger)
+    site.metrics.counters_are_away(resources.counters.away())
     return text(site.metrics.text().decode(), "text/plain; version=0.0.4")
 
 

@@ -13,6 +13,7 @@ from real_service import serving
 async def test_the_doctor_names_what_was_tampered_with(tmp_path: Path, db_url: str) -> None:
     """All that differs, in one run, beside the service that goes on; mended by hand, it finds nothing."""
     environ = {"BURNISH_DATABASE_URL": db_url, "BURNISH_SECRET_KEYS": "the-same-on-every-machine-0123456789"}
+    environ["BURNISH_COUNTERS_PROCESSES"] = "4"
     async with serving(tmp_path / "data", "--workers", "0", **environ) as service:
         await service.submit()
         await service.well()
@@ -35,6 +36,8 @@ async def test_the_doctor_names_what_was_tampered_with(tmp_path: Path, db_url: s
         assert "its row says 3 credits granted; its grants say 0." in line
         assert "says (2, 0, 0) slots, parked and waiting" in line
         assert "(1, 0, 0) are there." in line
+        (counters,) = [line for line in said.decode().splitlines() if line.split()[1] == "counters"]
+        assert counters.endswith("in memory: 1/4 of each rate a process (counters.processes = 4)")
 
         await service.submit()
         for statement in tampered:

@@ -363,6 +363,7 @@ async def test_each_rate_does_what_it_says_while_the_server_is_gone(server: Serv
     server.kill()
     await until(lambda: _away(counters))
 
+    assert counters.away()
     verdicts = [await spend(counters, account, opened, local) for _ in range(4)]
     assert [[v.allowed for v in both] for both in verdicts] == [[True, True]] * 3 + [[True, False]]
     assert [(v.rate.name, v.remaining) for v in verdicts[0]] == [("open-rate", 1), ("local-rate", 2)]
@@ -375,6 +376,7 @@ async def test_each_rate_does_what_it_says_while_the_server_is_gone(server: Serv
 
     server.start()
     await until(lambda: answers(counters))
+    assert not counters.away()
     assert [v.remaining for v in await spend(counters, account, closed)] == [5]
     await counters.close()
 

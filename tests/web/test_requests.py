@@ -471,6 +471,7 @@ async def test_metrics_count_requests_groups_and_tasks(visitor: Visitor) -> None
     assert 'burnish_refusals_total{code="not_found",policy=""} 1.0' in text
     assert "burnish_ledger_imbalance_credits 0.0" in text
     assert "burnish_leases_lost 0.0" in text
+    assert "burnish_counters_away 0.0" in text
 
 
 # --- the client goes, or we do ------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ async def _findings(resources: Resources) -> AsyncIterator[Finding]:
     yield "secret keys", True, f"fingerprint {prints}"
     yield await _database(resources)
     yield await _storage(resources)
+    yield _counters(resources)
     yield await _workers(resources)
     broken = await audit(resources.db, resources.plans)
     yield "invariants", not broken, " ".join(broken) or "every one holds"
@@ -91,6 +92,24 @@ async def _storage(resources: Resources) -> Finding:
     except Burnish as error:
         return "storage", False, str(error)
     return "storage", True, "writes, reads and deletes"
+
+
+def _counters(resources: Resources) -> Finding:
+    """Where rates are counted: alone by each process, or together."""
+    settings = resources.settings.counters
+    if settings.url:
+        away = resources.counters.away()
+        return (
+            "counters",
+            not away,
+            f"{log.redact_text(settings.url)} {'does not answer' if away else 'answers'}",
+        )
+    share = "1" if settings.processes == 1 else f"1/{settings.processes}"
+    return (
+        "counters",
+        True,
+        f"in memory: {share} of each rate a process (counters.processes = {settings.processes})",
+    )
 
 
 async def _workers(resources: Resources) -> Finding:

@@ -34,6 +34,10 @@ class Counters(ABC):
         """How they stand, and whether one more would be allowed. Spends nothing; raises as `spend`."""
 
     @abstractmethod
+    def away(self) -> bool:
+        """Whether the store does not answer just now, and each rate does what its `when_down` says."""
+
+    @abstractmethod
     async def close(self) -> None:
         """End what is under way; nothing may be asked any more."""
 

@@ -66,6 +66,9 @@ class MemoryCounters(Counters):
             return [ask(rate, get((tag, subject, rate.name), 0), now) for subject, rate in asked]
         return [ask(self._share(rate), get((tag, subject, rate.name), 0), now) for subject, rate in asked]
 
+    def away(self) -> bool:
+        return False
+
     async def close(self) -> None:
         self._full_at.clear()
         self._oldest.clear()

@@ -73,6 +73,9 @@ class RedisCounters(Counters):
             return self._without(tag, asked, spends=False)
         return self._decided(connection, tag, asked, spends=False)
 
+    def away(self) -> bool:
+        return self._nodes.connection("") is None
+
     async def close(self) -> None:
         await self._nodes.close()
         await self._local.close()
