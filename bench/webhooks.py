@@ -162,7 +162,7 @@ async def _owe(resources: Any, task: UUID, accounts: list[UUID]) -> None:
     from burnish.webhooks import store
 
     now = resources.clock.now()
-    rows = [(account, "live", "task.succeeded", task, None, None, None) for account in accounts]
+    rows = [(account, "live", "task.succeeded", task, None, None, None, "native") for account in accounts]
     async with resources.db.transaction() as tx:
         await store.owe(tx, rows, now)
     resources.db.news.announce(["deliver"])

@@ -6,16 +6,13 @@ sets `app.state.draining` before it stops.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
-from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
 
 from burnish.dialects.native import errors, wire
 from burnish.dialects.native.table import OPERATIONS
@@ -25,10 +22,10 @@ from burnish.storage.postgres import LOST, Connection
 from burnish.tasks import store
 from burnish.tasks.task import LANES
 from burnish.web import openapi, reference
-from burnish.web.endpoint import Endpoint
-from burnish.web.operation import Operation, Words
+from burnish.web.operation import Operation
 from burnish.web.replies import Reply, json, text
 from burnish.web.request import Request, Site
+from burnish.web.surface import App, Surface
 
 T = TypeVar("T")
 
@@ -36,51 +33,12 @@ _WORKER_GONE: Final = timedelta(seconds=30)  #: a worker that was not seen for s
 _AGAIN_SECONDS: Final = 2
 
 
-class App:
-    """The ASGI application. `state.draining = True`: take no more requests, and let those that wait answer now."""
-
-    def __init__(self, site: Site, routes: Sequence[Route], unknown: Endpoint) -> None:
-        self.state = site
-        self._router = Router(routes=routes, redirect_slashes=False, default=unknown)
-        # Paths without a name in them, and paths that end with their only one, are found without trying patterns.
-        self._whole = {route.path: route.app for route in routes if not route.param_convertors}
-        self._below = {
-            start: (route.app, name)
-            for route in routes
-            for name in route.param_convertors
-            if (start := route.path.removesuffix(f"{{{name}}}")).endswith("/") and "{" not in start
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if (app := self._whole.get(path)) is not None:
-            await app(scope, receive, send)
-            return
-        start, slash, value = path.rpartition("/")
-        below = self._below.get(start + slash)
-        if below is None or not value:
-            await self._router(scope, receive, send)
-            return
-        app, name = below
-        scope["path_params"] = {name: value}
-        await app(scope, receive, send)
-
-
 def build_app(resources: Resources) -> App:
     """The service over HTTP."""
     site = Site(resources)
     resources.submissions.group.sizes = site.metrics.group("submissions").observe
-    operations = (*OPERATIONS, *PAGES, *_documentation(document(site.public_url)))
-    routes = _routes(site, operations, errors.say_no)
-    return App(site, routes, Endpoint(site, "unknown", (), errors.say_no))
-
-
-def _routes(site: Site, operations: Iterable[Operation], words: Words) -> list[Route]:
-    """One route for each path, in the order of the table: the busiest stand first."""
-    by_path: defaultdict[str, list[Operation]] = defaultdict(list)
-    for operation in operations:
-        by_path[operation.path].append(operation)
-    return [Route(path, Endpoint(site, path, found, words)) for path, found in by_path.items()]
+    native = (*OPERATIONS, *PAGES, *_documentation(document(site.public_url)))
+    return App(site, [Surface(name="native", operations=native, say_no=errors.say_no)])
 
 
 # --- the service's own pages --------------------------------------------------------------------------------------

@@ -130,6 +130,24 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dialects:
+    hitpaw_host: str = _setting("", "Host name at whose root HitPaw's API is served, beside `/hitpaw`.")
+    hiapi_host: str = _setting("", "Host name at whose root HiAPI's API is served, beside `/hiapi`.")
+    autoenhance_host: str = _setting(
+        "", "Host name at whose root Autoenhance's API is served, beside `/autoenhance`."
+    )
+    substitute: bool = _setting(
+        True, "Where nothing here does what a vendor's model does, take what comes closest; false: refuse it."
+    )
+    hitpaw_models: str = _setting(
+        "", "File that says what does the work of HitPaw's models. Empty: the shipped one."
+    )
+    hiapi_models: str = _setting(
+        "", "File that says what does the work of HiAPI's models. Empty: the shipped one."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     format: str = _setting("auto", "json, text, or auto: text on a terminal.")
     level: str = _setting("info", "debug, info, warning or error.")
@@ -158,6 +176,7 @@ class Settings:
     workers: Workers = field(default_factory=Workers)
     engines: Engines = field(default_factory=Engines)
     outbound: Outbound = field(default_factory=Outbound)
+    dialects: Dialects = field(default_factory=Dialects)
     log: Log = field(default_factory=Log)
 
     @property

@@ -26,7 +26,7 @@ from burnish.ids import from_wire, new_id
 from burnish.keys.issue import issue_key
 from burnish.keys.store import ensure_account
 from burnish.resources import Resources, open_resources
-from burnish.server import PAGES, App, build_app, document
+from burnish.server import PAGES, build_app, document
 from burnish.settings import Settings
 from burnish.tasks import lease
 from burnish.tasks.arrive import Seen
@@ -36,6 +36,7 @@ from burnish.uploads.blob import OUTPUT, Blob
 from burnish.uploads.keep import keep_object
 from burnish.web.operation import Operation
 from burnish.web.protocol import BoundedProtocol
+from burnish.web.surface import App
 
 DOCUMENT = document("http://127.0.0.1")
 _PATTERNS = [

@@ -239,3 +239,28 @@ async def ensure_test_account(tx: Connection, account_id: UUID, now: datetime) -
     )
     found: UUID = await tx.fetchval("SELECT id FROM accounts WHERE test_of = $1", account_id)
     return found
+
+
+# --- what an account has set for itself -----------------------------------------------------------------------------
+
+
+async def read_settings(connection: Connection, account_id: UUID) -> dict[str, bytes]:
+    """Sealed values, by name."""
+    rows = await connection.fetch(
+        "SELECT name, value FROM account_settings WHERE account_id = $1", account_id
+    )
+    return {row["name"]: row["value"] for row in rows}
+
+
+async def write_setting(tx: Connection, account_id: UUID, name: str, value: bytes | None) -> None:
+    """None takes it away."""
+    if value is None:
+        await tx.execute("DELETE FROM account_settings WHERE account_id = $1 AND name = $2", account_id, name)
+        return
+    await tx.execute(
+        "INSERT INTO account_settings (account_id, name, value) VALUES ($1, $2, $3) "
+        "ON CONFLICT (account_id, name) DO UPDATE SET value = excluded.value",
+        account_id,
+        name,
+        value,
+    )

@@ -47,6 +47,7 @@ def _events(accounts: Accounts, ended: Sequence[Any]) -> list[Event]:
             name=OF_STATUS[row["status"]],
             task_id=row["id"],
             callback_url=row["callback_url"],
+            dialect=row["dialect"],
         )
         for row in ended
         if row["callback_url"] is not None or accounts.states[row["account_id"]].listens

@@ -45,6 +45,7 @@ def _starts(claimed: Sequence[Claimed]) -> list[Event]:
             name=TASK_STARTED,
             task_id=task.id,
             callback_url=task.callback_url if task.callback_all else None,
+            dialect=task.dialect,
         )
         for task in claimed
         if task.attempts == 1 and (task.listens or task.callback_all)

@@ -44,6 +44,7 @@ def submission_again(task: Task, key: Key, request_id: str, once: Once | None) -
         credit_cap=key.credit_cap,
         retry_of=task.id,
         callback_url=task.callback_url,
+        dialect=task.dialect,
         callback_all=task.callback_all,
         once=once,
     )

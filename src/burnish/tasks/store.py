@@ -159,6 +159,7 @@ _IN_COMMON: Final = {
     "max_credits": "int",
     "callback_url": "text",
     "callback_all": "boolean",
+    "dialect": "text",
     "cost_held": "int",
     "price": "bytea",
     "fetchable": "boolean",
@@ -252,7 +253,7 @@ async def forget_remembered(tx: Connection, now: datetime, rows: int) -> None:
 _CLAIMED: Final = """
        t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
        t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
-       t.max_credits, t.cost_held, t.day_starts_at, t.callback_url, t.callback_all,
+       t.max_credits, t.cost_held, t.day_starts_at, t.callback_url, t.callback_all, t.dialect,
        a.listens OR a.followed_until IS NOT NULL AS listens, b.object_key, b.filename
 """
 _CLAIM_NEXT: Final = f"""
@@ -378,7 +379,7 @@ def arrive(rows: Sequence[tuple[UUID, UUID, int | None, int, bytes | None]], now
 
 _TOLD_ENDED: Final = """
 t.id, t.account_id, t.environment, t.lane, t.model, t.key_id, t.cost_held, t.cost_charged, t.day_starts_at, t.status,
-t.status_reason, t.callback_url,
+t.status_reason, t.callback_url, t.dialect,
 CASE WHEN t.status = 'succeeded' AND t.environment <> 'test' THEN extract(epoch FROM t.ended_at - t.started_at)::float8
 END AS run_seconds
 """

@@ -49,7 +49,7 @@ from burnish.uploads import store as blobs
 from burnish.uploads.blob import Blob
 from burnish.uploads.receive import FETCH_TOPIC
 from burnish.webhooks.announce import account_topic, announce
-from burnish.webhooks.event import TASK_FAILED, Event
+from burnish.webhooks.event import NATIVE, TASK_FAILED, Event
 
 #: An input that expires sooner than this after the submission is kept longer for its task.
 _INPUT_KEPT: Final = timedelta(days=1)
@@ -91,6 +91,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: UUID | None = None
     callback_url: str | None = None
     callback_all: bool | None = None
+    dialect: str = NATIVE
     once: Once | None = None
 
 
@@ -343,6 +344,7 @@ def _events(batch: _Batch) -> list[Event]:
             name=TASK_FAILED,
             task_id=new.task.id,
             callback_url=new.task.callback_url,
+            dialect=new.task.dialect,
         )
         for new in batch.rows
         if new.task.status == FAILED
@@ -440,6 +442,7 @@ def _new(
         max_credits=submission.max_credits,
         price=cost.price if cost and queued else None,
         callback_url=submission.callback_url,
+        dialect=submission.dialect,
         callback_all=submission.callback_all,
         cost_held=cost.credits if cost and queued else 0,
         cost_charged=0,

@@ -71,6 +71,7 @@ class Task(msgspec.Struct, frozen=True):
     price: bytes | None
     callback_url: str | None
     callback_all: bool | None  #: its start too, not only its end
+    dialect: str  #: in whose words that is told
     cost_held: int
     cost_charged: int
     max_attempts: int
@@ -108,6 +109,7 @@ class Claimed(msgspec.Struct, frozen=True):
     day_starts_at: datetime | None
     callback_url: str | None
     callback_all: bool | None
+    dialect: str
     listens: bool  #: whether its account has an endpoint, or is followed
     object_key: str | None  #: where the source's bytes lie
     filename: str | None

@@ -5,7 +5,7 @@ anything is believed (`admit`); the key, from the process's memory or the databa
 what the key may do. How the rates stand is noted on the request, and told in the headers of its reply.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import ceil
 from typing import Final, Literal
@@ -21,6 +21,9 @@ from burnish.web.request import Request
 
 Kind = Literal["create", "read"]
 _KINDS: Final[tuple[Kind, ...]] = ("create", "read")
+
+#: Finds the key's secret in a request. Raises Unauthenticated.
+Presented = Callable[[Request], str]
 
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -40,8 +43,10 @@ async def admit(request: Request) -> None:
         raise _limited(message, verdicts, code="ip_rate_limited", scope="ip")
 
 
-async def caller(request: Request, scope: str | None = None) -> Key:
+async def caller(request: Request, scope: str | None = None, presented: Presented | None = None) -> Key:
     """The key that calls, which holds `scope`, and whose rates allow it.
+
+    `presented`: how a surface other than the native one finds the key's secret in a request.
 
     Raises:
         Unauthenticated: `missing_key`, or what the key's secret is at fault for.
@@ -50,7 +55,8 @@ async def caller(request: Request, scope: str | None = None) -> Key:
         Unavailable: the database does not answer, or `limits_unavailable`.
     """
     address = request.site.addresses.address(request.scope)
-    key = await request.resources.authenticator.authenticate(_secret(request), request.now, address)
+    secret = (presented or bearer)(request)
+    key = await request.resources.authenticator.authenticate(secret, request.now, address)
     request.account_id = key.account_id
     request.standings = request.site.standings.of(key)
     kind: Kind = "read" if request.method in _READS else "create"
@@ -64,7 +70,7 @@ async def still_calls(request: Request) -> bool:
     """Whether the key of a request that is answered for long is still good. Where nobody can tell, it is."""
     address = request.site.addresses.address(request.scope)
     try:
-        await request.resources.authenticator.authenticate(_secret(request), request.now, address)
+        await request.resources.authenticator.authenticate(bearer(request), request.now, address)
     except (Unauthenticated, Forbidden):
         return False
     except Unavailable:
@@ -153,7 +159,8 @@ def _limited(message: str, verdicts: Verdicts, *, code: str, scope: str, advice:
     )
 
 
-def _secret(request: Request) -> str:
+def bearer(request: Request) -> str:
+    """The secret in `Authorization: Bearer …`. Raises Unauthenticated."""
     given = request.headers(b"authorization")
     if len(given) > 1:  # whose request it is, is not for us to choose
         raise Unauthenticated("Send one Authorization header.", code="malformed_key")

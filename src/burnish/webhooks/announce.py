@@ -32,6 +32,7 @@ async def announce(tx: Connection, events: Sequence[Event], now: datetime) -> se
                 event.facts,
                 event.callback_url,
                 callback_receiver(event) if event.callback_url else None,
+                event.dialect,
             )
             for event in events
         ],

@@ -7,22 +7,20 @@ first that it does not: then it is left alone for longer and longer, one try at 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from burnish import log
 from burnish.clock import Clock
 from burnish.errors import Failed
-from burnish.ids import to_wire
 from burnish.outbound import Outbound
 from burnish.storage.seal import Seal, Unreadable
 from burnish.webhooks.endpoint import purpose
 from burnish.webhooks.event import Delivery
 from burnish.webhooks.ladder import GIVE_UP, Answer, next_try, shut_for
-from burnish.webhooks.sign import signed_headers
 
 _log = log.get("deliver")
 _TIMEOUT_SECONDS: Final = 15.0
@@ -31,8 +29,19 @@ _REPLY_LETTERS: Final = 500
 _AT_ONCE: Final = 32
 PREFIX: Final = "msg"
 
-#: Gives the body of a delivery in a dialect's words; None where there is nothing left to tell of.
-Render = Callable[[Delivery], Awaitable[bytes | None]]
+
+class Words(Protocol):
+    """A delivery in a dialect's words. `unsigned`: whether its callbacks go out where there is no secret."""
+
+    unsigned: bool
+
+    async def body(self, delivery: Delivery) -> bytes | None:
+        """None where there is nothing left to tell of."""
+
+    def headers(
+        self, delivery: Delivery, body: bytes, now: datetime, keys: Sequence[bytes]
+    ) -> Mapping[str, str]:
+        """Beside the content type. `keys`: the secrets that sign, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +76,11 @@ class Outcome:
 class Deliverer:
     """Sends for one process."""
 
-    def __init__(self, outbound: Outbound, seal: Seal, clock: Clock, renders: Mapping[str, Render]) -> None:
+    def __init__(self, outbound: Outbound, seal: Seal, clock: Clock, words: Mapping[str, Words]) -> None:
         self._outbound = outbound
         self._seal = seal
         self._clock = clock
-        self._renders = renders
+        self._words = words
 
     async def serve(self, receiver: Receiver) -> Outcome:
         """One turn of a receiver. Raises nothing of its own: whatever a receiver does is an answer."""
@@ -121,7 +130,7 @@ class Deliverer:
         body, reply = delivery.body, None
         try:
             if body is None:
-                body = await self._renders[delivery.dialect](delivery)
+                body = await self._words[delivery.dialect].body(delivery)
             answer, reply = await self._send(replace(delivery, body=body))
         except Exception:  # a fault of ours is a failed try, not a receiver that is never given back
             _log.exception("delivery_not_sent", delivery=str(delivery.id))
@@ -156,13 +165,16 @@ class Deliverer:
     async def _send(self, delivery: Delivery) -> tuple[Answer, str | None]:
         if delivery.body is None:
             return Answer(None, "There is nothing left to tell: the task is gone.", hopeless=True), None
-        if delivery.signer_id is None or delivery.secret is None:
+        words, keys = self._words[delivery.dialect], []
+        unsigned = words.unsigned and delivery.endpoint_id is None
+        if (delivery.signer_id is None or delivery.secret is None) and not unsigned:
             return Answer(None, "Its endpoint is gone.", hopeless=True), None
         try:
-            keys = self._keys(delivery, delivery.signer_id, delivery.secret)
-            headers = signed_headers(to_wire(PREFIX, delivery.id), self._clock.now(), delivery.body, keys) | {
-                "Content-Type": "application/json"
-            }
+            if delivery.signer_id is not None and delivery.secret is not None:
+                keys = self._keys(delivery, delivery.signer_id, delivery.secret)
+            headers = {"Content-Type": "application/json"} | dict(
+                words.headers(delivery, delivery.body, self._clock.now(), keys)
+            )
             reply = await self._outbound.send(
                 delivery.url,
                 method="POST",

@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from burnish.webhooks.event import NATIVE
+
 ENDPOINT: Final = "endpoint"  #: an address of an account's own
 CALLBACKS: Final = "callbacks"  #: the secret of the callbacks that tasks bring along
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """As its row has it; secrets are sealed. `events`: none means all."""
+    """As its row has it; secrets are sealed. `events`: none means all. `dialect`: whose words are sent there."""
 
     id: UUID
     account_id: UUID
@@ -26,6 +28,7 @@ class Endpoint:
     created_at: datetime
     disabled_at: datetime | None
     disabled_why: str | None
+    dialect: str = NATIVE
 
 
 def purpose(endpoint_id: UUID) -> str:

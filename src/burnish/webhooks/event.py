@@ -45,6 +45,8 @@ class Event:
     facts: bytes | None = None
     #: Where the task's own callback goes, if it has one that wants this event.
     callback_url: str | None = None
+    #: Of the task: whose words its callback is told in, and whose endpoints hear of it beside the native ones.
+    dialect: str = NATIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ async def get_endpoint(
 async def callbacks_of(
     db: Database, seal: Seal, account_id: UUID, environment: str, now: datetime
 ) -> Endpoint:
-    """The row that holds the secret of an account's callbacks, made now when there is none. Raises Unavailable."""
+    """The row that holds the secret of an account's native callbacks, made now when there is none. Raises Unavailable."""
     with answering():
         async with db.reading() as connection:
             found = await store.read_callbacks(connection, account_id, environment)

@@ -7,30 +7,32 @@ from uuid import UUID
 
 from burnish.storage.postgres import Connection
 from burnish.webhooks.endpoint import Endpoint
-from burnish.webhooks.event import OF_STATUS, Delivery
+from burnish.webhooks.event import NATIVE, OF_STATUS, Delivery
 
 # --- owing --------------------------------------------------------------------------------------------------------
 
 _OWE: Final = """
 WITH n AS (
-    SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bytea[], $7::text[], $8::text[])
-             AS n (account_id, environment, event, task_id, facts, callback_url, callback_receiver)
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bytea[], $7::text[], $8::text[],
+                         $9::text[])
+             AS n (account_id, environment, event, task_id, facts, callback_url, callback_receiver, dialect)
 ), listening AS (
     -- Held, so that none is deleted while something is owed to it.
-    SELECT id, account_id, environment, events FROM endpoints
+    SELECT id, account_id, environment, events, dialect FROM endpoints
     WHERE account_id IN (SELECT account_id FROM n) AND kind = 'endpoint' AND disabled_at IS NULL FOR KEY SHARE
 ), owed AS (
     INSERT INTO deliveries (id, account_id, environment, receiver, endpoint_id, url, event, dialect, task_id, facts,
                             state, due_at, created_at)
-    SELECT gen_random_uuid(), account_id, environment, receiver, endpoint_id, url, event, 'native', task_id, facts,
+    SELECT gen_random_uuid(), account_id, environment, receiver, endpoint_id, url, event, dialect, task_id, facts,
            'due', $1, $1
     FROM (
         SELECT n.account_id, n.environment, e.id::text AS receiver, e.id AS endpoint_id, NULL::text AS url, n.event,
-               n.task_id, n.facts
+               n.task_id, n.facts, e.dialect
         FROM n JOIN listening e ON e.account_id = n.account_id AND e.environment = n.environment
-                               AND (e.events = '{}' OR n.event = ANY(e.events))
+                               AND (e.events = '{}' OR n.event = ANY(e.events)) AND e.dialect IN ('native', n.dialect)
         UNION ALL
-        SELECT n.account_id, n.environment, n.callback_receiver, NULL, n.callback_url, n.event, n.task_id, n.facts
+        SELECT n.account_id, n.environment, n.callback_receiver, NULL, n.callback_url, n.event, n.task_id, n.facts,
+               n.dialect
         FROM n WHERE n.callback_url IS NOT NULL
     ) AS wanted
     RETURNING receiver, account_id, endpoint_id
@@ -44,7 +46,7 @@ WITH n AS (
     INSERT INTO events (id, account_id, environment, name, task_id, facts, at)
     SELECT gen_random_uuid(), n.account_id, n.environment, n.event, n.task_id, n.facts, $1
     FROM n JOIN accounts a ON a.id = n.account_id AND a.followed_until IS NOT NULL
-    WHERE n.event <> ALL($9::text[])
+    WHERE n.event <> ALL($10::text[])
     RETURNING account_id
 )
 SELECT (SELECT count(*) FROM owed) AS owed, ARRAY(SELECT DISTINCT account_id FROM kept) AS followed
@@ -53,11 +55,11 @@ SELECT (SELECT count(*) FROM owed) AS owed, ARRAY(SELECT DISTINCT account_id FRO
 
 async def owe(
     tx: Connection,
-    events: Sequence[tuple[UUID, str, str, UUID | None, bytes | None, str | None, str | None]],
+    events: Sequence[tuple[UUID, str, str, UUID | None, bytes | None, str | None, str | None, str]],
     now: datetime,
 ) -> tuple[int, list[UUID]]:
-    """Deliveries of these (account, environment, event, task, facts, callback, its receiver) to all who want them, and a row
-    for those who follow, but of ends; how many deliveries, and the accounts that follow.
+    """Deliveries of these (account, environment, event, task, facts, callback, its receiver, dialect) to all who want them,
+    and a row for those who follow, but of ends; how many deliveries, and the accounts that follow.
     """
     made = await tx.fetchrow(_OWE, now, *zip(*events, strict=True), list(OF_STATUS.values()))
     return made["owed"], made["followed"]
@@ -111,7 +113,8 @@ FROM r LEFT JOIN LATERAL (
     ORDER BY due_at, id LIMIT CASE WHEN r.proven AND r.failures = 0 THEN $5 ELSE 1 END
 ) AS d ON true
 LEFT JOIN endpoints e ON e.id = d.endpoint_id
-    OR (d.endpoint_id IS NULL AND e.kind = 'callbacks' AND e.account_id = d.account_id AND e.environment = d.environment)
+    OR (d.endpoint_id IS NULL AND e.kind = 'callbacks' AND e.account_id = d.account_id AND e.environment = d.environment
+        AND e.dialect = d.dialect)
 """
 
 
@@ -235,7 +238,7 @@ async def forget_receivers(tx: Connection, used_before: datetime, rows: int) -> 
 
 _ENDPOINT: Final = """
 SELECT id, account_id, environment, kind, url, description, events, secret, former_secret, former_until, created_at,
-       disabled_at, disabled_why
+       disabled_at, disabled_why, dialect
 FROM endpoints
 """
 
@@ -248,7 +251,8 @@ async def read_endpoint(
     connection: Connection, account_id: UUID, environment: str, endpoint_id: UUID
 ) -> Endpoint | None:
     row = await connection.fetchrow(
-        _ENDPOINT + "WHERE id = $1 AND account_id = $2 AND environment = $3 AND kind = 'endpoint'",
+        _ENDPOINT
+        + "WHERE id = $1 AND account_id = $2 AND environment = $3 AND kind = 'endpoint' AND dialect = 'native'",
         endpoint_id,
         account_id,
         environment,
@@ -256,21 +260,28 @@ async def read_endpoint(
     return _endpoint(row) if row else None
 
 
-async def list_endpoints(connection: Connection, account_id: UUID, environment: str) -> list[Endpoint]:
+async def list_endpoints(
+    connection: Connection, account_id: UUID, environment: str, dialect: str = NATIVE
+) -> list[Endpoint]:
     rows = await connection.fetch(
-        _ENDPOINT + "WHERE account_id = $1 AND environment = $2 AND kind = 'endpoint' ORDER BY id",
+        _ENDPOINT
+        + "WHERE account_id = $1 AND environment = $2 AND kind = 'endpoint' AND dialect = $3 ORDER BY id",
         account_id,
         environment,
+        dialect,
     )
     return [_endpoint(row) for row in rows]
 
 
-async def read_callbacks(connection: Connection, account_id: UUID, environment: str) -> Endpoint | None:
-    """The row that holds the secret of an account's callbacks."""
+async def read_callbacks(
+    connection: Connection, account_id: UUID, environment: str, dialect: str = NATIVE
+) -> Endpoint | None:
+    """The row that holds the secret of an account's callbacks in a dialect."""
     row = await connection.fetchrow(
-        _ENDPOINT + "WHERE account_id = $1 AND environment = $2 AND kind = 'callbacks'",
+        _ENDPOINT + "WHERE account_id = $1 AND environment = $2 AND kind = 'callbacks' AND dialect = $3",
         account_id,
         environment,
+        dialect,
     )
     return _endpoint(row) if row else None
 
@@ -278,8 +289,8 @@ async def read_callbacks(connection: Connection, account_id: UUID, environment: 
 async def insert_endpoint(tx: Connection, endpoint: Endpoint) -> bool:
     """False where the account has its row for callbacks already."""
     row = await tx.fetchrow(
-        "INSERT INTO endpoints (id, account_id, environment, kind, url, description, events, secret, created_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id",
+        "INSERT INTO endpoints (id, account_id, environment, kind, url, description, events, secret, created_at, "
+        "dialect) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING id",
         endpoint.id,
         endpoint.account_id,
         endpoint.environment,
@@ -289,6 +300,7 @@ async def insert_endpoint(tx: Connection, endpoint: Endpoint) -> bool:
         endpoint.events,
         endpoint.secret,
         endpoint.created_at,
+        endpoint.dialect,
     )
     return row is not None
 
@@ -387,7 +399,7 @@ async def owe_one(tx: Connection, endpoint: Endpoint, event: str, facts: bytes, 
         WITH owed AS (
             INSERT INTO deliveries (id, account_id, environment, receiver, endpoint_id, event, dialect, facts, state, due_at,
                                     created_at)
-            VALUES (gen_random_uuid(), $2, $3, $7, $1, $4, 'native', $5, 'due', $6, $6) RETURNING id
+            VALUES (gen_random_uuid(), $2, $3, $7, $1, $4, $8, $5, 'due', $6, $6) RETURNING id
         ), woken AS (
             INSERT INTO receivers AS r (id, account_id, endpoint_id, due_at) VALUES ($7, $2, $1, $6)
             ON CONFLICT (id) DO UPDATE SET due_at = least(r.due_at, excluded.due_at)
@@ -401,6 +413,7 @@ async def owe_one(tx: Connection, endpoint: Endpoint, event: str, facts: bytes, 
         facts,
         now,
         str(endpoint.id),
+        endpoint.dialect,
     )
     return made
 

@@ -3,6 +3,7 @@
 Given to the worker's `deliver` under the dialect's name. The bytes that it makes are stored and sent again as they are.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -10,10 +11,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from burnish.dialects.native.wire import TaskReply, task_reply
+from burnish.ids import to_wire
 from burnish.tasks.find import Reads
 from burnish.tasks.task import RUNNING, Task
 from burnish.uploads.sign import Links
+from burnish.webhooks.deliver import PREFIX
 from burnish.webhooks.event import TASK_STARTED, Delivery
+from burnish.webhooks.sign import signed_headers
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -32,12 +36,14 @@ class EventBody(Struct, frozen=True, kw_only=True):
 class NativeWords:
     """Renders for one process; links are made from `public_url`."""
 
+    unsigned = False
+
     def __init__(self, reads: Reads, links: Links, public_url: str) -> None:
         self._reads = reads
         self._links = links
         self._public_url = public_url
 
-    async def __call__(self, delivery: Delivery) -> bytes | None:
+    async def body(self, delivery: Delivery) -> bytes | None:
         """The body; None where the task is gone."""
         if delivery.task_id is None:
             data: Any = msgspec.Raw(delivery.facts or b"{}")
@@ -47,6 +53,12 @@ class NativeWords:
                 return None
             data = task_reply(as_told(task, delivery.event), self._links, self._public_url)
         return _ENCODE(EventBody(type=delivery.event, timestamp=delivery.created_at, data=data))
+
+    def headers(
+        self, delivery: Delivery, body: bytes, now: datetime, keys: Sequence[bytes]
+    ) -> Mapping[str, str]:
+        """As Standard Webhooks has them."""
+        return signed_headers(to_wire(PREFIX, delivery.id), now, body, keys)
 
 
 def as_told(task: Task, event: str) -> Task:
