@@ -83,7 +83,7 @@ async def test_a_fault_of_ours_is_a_failed_try(
     def broken(*_: object) -> dict[str, str]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("burnish.webhooks.deliver.signed_headers", broken)
+    monkeypatch.setattr("burnish.dialects.native.deliveries.signed_headers", broken)
     await visitor.submit()
     await visitor.end()
     await until_tries(visitor, endpoint, 1)
