@@ -35,6 +35,16 @@ EXTENSIONS: Final = {
     "image/bmp": "bmp",
     "image/gif": "gif",
     "application/json": "json",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/x-m4v": "m4v",
+    "video/x-msvideo": "avi",
+    "video/x-matroska": "mkv",
+    "video/webm": "webm",
+    "video/x-flv": "flv",
+    "video/mpeg": "mpeg",
+    "video/mp2t": "ts",
+    "video/x-ms-wmv": "wmv",
 }
 #: Type -> the format that it is written in, for those that can be.
 _WRITTEN: Final[dict[str, wire.Format]] = {

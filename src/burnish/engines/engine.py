@@ -90,7 +90,15 @@ class Engines:
             found = await self._developer.asked(question, [source_fd], wire.Probed)
         if found.type not in EXTENSIONS:
             raise Failed("internal", "Reading the picture failed on our side. It may be tried again.")
-        return Probe(found.type, EXTENSIONS[found.type], found.width, found.height, found.frames)
+        return Probe(
+            found.type,
+            EXTENSIONS[found.type],
+            found.width,
+            found.height,
+            found.frames,
+            found.seconds,
+            found.frame_rate,
+        )
 
     async def run(self, job: Job, progress: Progress) -> list[Output]:
         """Do a job. `progress` hears (`working` or `storing`, 0 to 1), from the event loop.

@@ -51,10 +51,12 @@ def main() -> None:
 
 def _template(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
     """Fork on request, report who ended; never touch a client's byte."""
-    from burnish.engines.pictures import canned, read, write  # noqa: F401, PLC0415 - what the children will need
+    from burnish.engines import films, probed  # noqa: F401, PLC0415 - what the children will need
+    from burnish.engines.pictures import canned, read, write  # noqa: F401, PLC0415
 
     del start
     read.load()
+    films.load()
     gc.freeze()  # the children share these pages; a collection would copy them
     fence.close()
     if _holds(fence.few_calls):
@@ -138,10 +140,11 @@ def _answer(channel: wire.Channel, fence: Fence) -> wire.Message:
 
 def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: Fence) -> wire.Message:
     from burnish.engines.pictures import canned, read, write  # noqa: PLC0415 - loaded before the fork
+    from burnish.engines.probed import probed  # noqa: PLC0415
 
     match question:
         case wire.Probe():
-            return wire.Probed(*read.probe(source, question.max_pixels))
+            return probed(source, question.max_pixels)
         case wire.Decode():
 
             def allow(pixels: int) -> None:

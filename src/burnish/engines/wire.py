@@ -147,12 +147,14 @@ class Canned(Message, frozen=True):
 
 
 class Probed(Message, frozen=True):
-    """What the header says; width and height as the picture is meant to be seen."""
+    """What the header says; width and height as the picture is meant to be seen. `seconds`, `frame_rate`: of what moves."""
 
     type: str
     width: Side
     height: Side
     frames: Annotated[int, Meta(ge=1)]
+    seconds: Annotated[float, Meta(gt=0)] | None = None
+    frame_rate: Annotated[float, Meta(gt=0)] | None = None
 
 
 class Decoded(Message, frozen=True):
