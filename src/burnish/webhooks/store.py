@@ -45,8 +45,9 @@ WITH n AS (
 ), kept AS (
     INSERT INTO events (id, account_id, environment, name, task_id, facts, at)
     SELECT gen_random_uuid(), n.account_id, n.environment, n.event, n.task_id, n.facts, $1
-    FROM n JOIN accounts a ON a.id = n.account_id AND a.followed_until IS NOT NULL
-    WHERE n.event <> ALL($10::text[])
+    FROM n
+    -- Asked of each account by its id, however many are followed.
+    WHERE n.event <> ALL($10::text[]) AND (SELECT a.followed_until FROM accounts a WHERE a.id = n.account_id) IS NOT NULL
     RETURNING account_id
 )
 SELECT (SELECT count(*) FROM owed) AS owed, ARRAY(SELECT DISTINCT account_id FROM kept) AS followed
