@@ -261,7 +261,6 @@ class World:
                         parameters=parameters,
                         input=b"{}",
                         metadata=None,
-                        source=None,
                         max_attempts=3,
                         deadline_seconds=60,
                         retention_seconds=604_800,

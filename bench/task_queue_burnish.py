@@ -80,7 +80,6 @@ async def submit_one(resources: Resources, account: UUID, number: int) -> UUID:
         parameters=parameters,
         input=input_,
         metadata=None,
-        source=None,
         max_attempts=3,
         deadline_seconds=60,
         retention_seconds=3600,

@@ -25,7 +25,7 @@ import uvloop
 from harness import machine, table, verdict
 from served import TASK, Service
 
-from burnish.cli.serve import _allow_files
+from burnish.cli.files import allow_files
 from burnish.resources import Resources, open_resources
 from burnish.settings import read
 from burnish.tasks import lease
@@ -57,7 +57,7 @@ class Found:
 
 
 def main() -> None:
-    _allow_files()
+    allow_files()
     folder = Path(tempfile.mkdtemp(prefix="burnish-bench-"))
     folder.chmod(0o755)
     service = Service(folder / "service")
@@ -238,7 +238,7 @@ def _report(found: Sequence[Found]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["clients"]:
-        _allow_files()
+        allow_files()
         uvloop.run(_clients())
     else:
         main()

@@ -155,6 +155,10 @@ class Failed(Burnish):
     def retryable(self) -> bool:
         return STATUS_REASONS[self.reason]
 
+    def at(self, place: str) -> "Failed":
+        """The same of one source among several: `input.images[3]`."""
+        return Failed(self.reason, f"{place}: {self.message}")
+
 
 class Unusable(Burnish):
     """The machine, the directory or the settings do not let Burnish run; the message says what to do."""

@@ -1,11 +1,8 @@
 """The native API from the first upload to the last byte, against a running service over real sockets."""
 
 import asyncio
-import contextlib
-import http.server
 import io
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from PIL import Image, ImageFilter
 
 from real_service import Service, serving
 from waiting import until
+from websites import website
 
 PHOTO = Path(__file__).parents[2] / "src/burnish/samples/photo.jpg"
 
@@ -27,32 +25,6 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     """One service for all journeys: they must not disturb each other."""
     async with serving(tmp_path_factory.mktemp("journeys") / "data") as running:
         yield running
-
-
-@contextlib.contextmanager
-def _website(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[str]:
-    """Somebody's web server, on loopback."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = answers.get(self.path, (404, {}, b"not here"))
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 async def test_a_photo_goes_through_the_whole_house(service: Service) -> None:
@@ -125,7 +97,7 @@ async def test_an_input_may_be_a_url(service: Service) -> None:
         "/moved": (302, {"Location": "/holiday.jpg"}, b""),
         "/holiday.jpg": (200, {"Content-Type": "image/jpeg"}, PHOTO.read_bytes()),
     }
-    with _website(answers) as site:
+    with website(answers) as site:
         task = await service.submit("upscale", image=f"{site}/moved")
         assert task["status"] == "waiting"
         ended = await service.ended(task["id"], 60)
@@ -151,7 +123,7 @@ async def test_a_url_that_gives_no_picture_fails_with_the_reason(service: Servic
         "unsupported_format",
         "input_blocked",
     ]
-    with _website(answers) as site:
+    with website(answers) as site:
         tasks = [await service.submit("upscale", image=site + path) for path in answers]
         ended = [await service.ended(task["id"]) for task in tasks]
     assert [task["status"] for task in ended] == ["failed"] * 5

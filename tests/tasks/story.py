@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from burnish.credits.prices import load_prices
 from burnish.engines import catalogue
@@ -17,6 +20,7 @@ from burnish.tasks.find import Reads
 from burnish.tasks.finish import Ending, Endings
 from burnish.tasks.submit import Submission, Submissions, parameters_of
 from burnish.tasks.task import LIGHT, Claimed, Task
+from burnish.uploads import store as blobs
 
 
 def a_submission(account_id: UUID, **changes: Any) -> Submission:
@@ -32,7 +36,6 @@ def a_submission(account_id: UUID, **changes: Any) -> Submission:
         "parameters": parameters,
         "input": b"{}",
         "metadata": None,
-        "source": None,
         "max_attempts": 3,
         "deadline_seconds": 60,
         "retention_seconds": 3600,
@@ -46,8 +49,16 @@ def an_upscale(account_id: UUID, source: UUID | str, **changes: Any) -> Submissi
     assert model is not None
     _, parameters = parameters_of("upscale", b'{"image": "x"}')
     return a_submission(
-        account_id, model=model, parameters=parameters, input=b'{"image": "x"}', source=source, **changes
+        account_id, model=model, parameters=parameters, input=b'{"image": "x"}', sources=(source,), **changes
     )
+
+
+def a_reading(account_id: UUID, *sources: UUID | str, **changes: Any) -> Submission:
+    """A no-op that reads these."""
+    input_ = msgspec.json.encode({"images": ["x"] * len(sources)})
+    model, parameters = parameters_of("noop-sources", input_, hidden=True)
+    values = {"model": model, "parameters": parameters, "input": input_, "sources": sources}
+    return a_submission(account_id, **values | changes)
 
 
 @dataclass
@@ -70,6 +81,31 @@ class Story:
 
     async def end(self, task: Claimed, reason: str | None = None) -> bool:
         return await self.endings.end(Ending(task, reason, reason and "As the test wanted."))
+
+    async def promise(self, account_id: UUID, seconds: float = 3600) -> UUID:
+        """An upload whose bytes are awaited for so long."""
+        upload, now = new_id(), self.db.clock.now()
+        async with self.db.transaction() as tx:
+            await tx.execute(
+                "INSERT INTO blobs (id, account_id, environment, kind, created_at, expires_at) "
+                "VALUES ($1, $2, 'live', 'upload', $3, $4)",
+                upload,
+                account_id,
+                now,
+                now + timedelta(seconds=seconds),
+            )
+        return upload
+
+    async def receive(self, upload: UUID) -> bool:
+        """Its bytes are here; False where the promise is over, or they were here before."""
+        key, now = f"aa/{upload}", self.db.clock.now()
+        until = now + timedelta(days=7)
+        async with self.db.transaction() as tx:
+            arrived = await blobs.set_arrived(tx, upload, key, 9, b"", now, until)
+            if arrived:
+                await blobs.name_objects(tx, [key], until)
+                await blobs.let_fetch(tx, upload)
+        return arrived
 
     async def read(self, ids: Sequence[UUID]) -> dict[UUID, Task]:
         async with self.db.reading() as connection:

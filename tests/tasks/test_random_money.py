@@ -312,7 +312,7 @@ async def test_not_one_credit_is_lost_whatever_happens(
     """Holds, charges, releases, lapses, crashes, other plans, revoked keys, hours back and forth: every sum is right."""
     async with db.transaction() as tx:
         await tx.execute(
-            "TRUNCATE tasks, blobs, windows, entries, grants, usage, idempotency, accounts CASCADE"
+            "TRUNCATE tasks, task_sources, blobs, windows, entries, grants, usage, idempotency, accounts CASCADE"
         )
         await tx.execute("UPDATE clock SET ahead = '0'")
     await db._hear_time()

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -23,18 +24,21 @@ from burnish.tasks.audit import audit
 from burnish.tasks.cancel import cancel
 from burnish.tasks.submit import Once, Submission
 from burnish.tasks.task import FINAL, MOVES, Claimed, Task
-from burnish.workers.sweep import _expired_credits, _lost_leases, _old_counts, _raised_ceilings
-from tasks.story import Story, a_submission, an_upscale, tell
+from burnish.workers.sweep import _expired_credits, _late_uploads, _lost_leases, _old_counts, _raised_ceilings
+from tasks.story import Story, a_reading, a_submission, an_upscale, tell
 from terms import queueing
 
 _STEPS = st.lists(
     st.sampled_from(
-        ["submit", "submit", "submit_url", "claim", "end", "fail", "end_late", "fetch", "arrive", "refuse", "cancel",
-         "release", "lose", "renew", "promote"]
+        ["submit", "submit", "submit_url", "submit_several", "submit_several", "receive", "receive", "claim", "end", "fail",
+         "end_late", "fetch", "arrive", "arrive", "refuse", "cancel", "release", "lose", "renew", "promote"]
     ),
     min_size=5,
     max_size=40,
 )  # fmt: skip
+
+
+_SWEPT: Final = {"promote": _raised_ceilings, "late": _late_uploads}
 
 
 class _World:
@@ -48,20 +52,21 @@ class _World:
         self.running: list[Claimed] = []
         self.fetching: list[Claimed] = []
         self.late: list[Claimed] = []  # leases that are no longer ours
+        self.promised: list[tuple[UUID, UUID]] = []  # uploads and whose they are; some have come
 
     async def step(self, name: str) -> None:
         story, pick = self.story, self.random.choice
-        if name == "submit":
-            submission = a_submission(pick(self.accounts), max_attempts=2)
+        if name in ("submit", "submit_url", "submit_several"):
+            make, sources = await self._asked_for(name, account := pick(self.accounts))
+            submission = make(account, *sources, max_attempts=2)
             self.seen[submission.id] = await story.submit(submission)
-        elif name == "submit_url":
-            submission = an_upscale(pick(self.accounts), "https://example.com/a.png")
-            self.seen[submission.id] = await story.submit(submission)
+        elif name == "receive" and self.promised:
+            await story.receive(pick(self.promised)[0])
         elif name == "claim":
             self.running += await story.claim(rows=2)
         elif name == "fetch":
             self.fetching += await lease.claim_fetches(
-                story.db, 2, story.settings.tasks.lease_seconds, by_url=True
+                story.db, 2, story.settings.tasks.lease_seconds, by_url=pick([True, False])
             )
         elif name in ("end", "fail") and self.running:
             task = self.running.pop(self.random.randrange(len(self.running)))
@@ -91,8 +96,35 @@ class _World:
             await _lost_leases(_resources(story))
             self.late += self.running + self.fetching
             self.running, self.fetching = [], []
-        elif name == "promote":
-            await _raised_ceilings(_resources(story))
+        elif name in _SWEPT:
+            await _SWEPT[name](_resources(story))
+
+    async def _asked_for(
+        self, name: str, account: UUID
+    ) -> tuple[Callable[..., Submission], list[UUID | str]]:
+        if name == "submit":
+            return a_submission, []
+        if name == "submit_url":
+            return an_upscale, ["https://example.com/a.png"]
+        return a_reading, await self._sources(account)
+
+    async def _sources(self, account: UUID) -> list[UUID | str]:
+        """Two to four: uploads of before or new ones, addresses, the same one more than once."""
+        found: list[UUID | str] = []
+        for _ in range(self.random.randint(2, 4)):
+            own = [upload for upload, owner in self.promised if owner == account]
+            match self.random.choice(["new", "old", "url", "again"]):
+                case "old" if own:
+                    found.append(self.random.choice(own))
+                case "url":
+                    found.append(f"https://example.com/{self.random.choice('ab')}.png")
+                case "again" if found:
+                    found.append(self.random.choice(found))
+                case _:
+                    new = await self.story.promise(account, self.random.choice([3600, 90_000]))
+                    found.append(new)
+                    self.promised.append((new, account))
+        return found
 
     async def check(self) -> None:
         """The invariants of the database, and that no status moved but along the table."""
@@ -126,7 +158,7 @@ async def test_every_invariant_holds_after_every_step(
 ) -> None:
     """Submissions, claims, endings in time and late, cancellations, lost leases: nothing is lost, nothing doubled."""
     async with db.transaction() as tx:
-        await tx.execute("TRUNCATE tasks, blobs, windows, entries, usage, accounts CASCADE")
+        await tx.execute("TRUNCATE tasks, task_sources, blobs, windows, entries, usage, accounts CASCADE")
         accounts = [await ensure_account(tx, new_id(), name, db.clock.now()) for name in ("a", "b")]
     world = _World(tell(db, settings, queueing(ceiling)), accounts, seed)
     for name in steps:
@@ -138,8 +170,9 @@ async def test_every_invariant_holds_after_every_step(
 
 _METERED: Final = st.lists(
     st.sampled_from(
-        ["submit", "submit", "submit", "submit_url", "again", "claim", "end", "fail", "end_late", "fetch", "arrive",
-         "refuse", "cancel", "release", "lose", "renew", "grant", "terms", "hours", "sweep"]
+        ["submit", "submit", "submit", "submit_url", "submit_several", "submit_several", "receive", "receive", "again", "claim",
+         "end", "fail", "end_late", "fetch", "fetch", "arrive", "arrive", "refuse", "cancel", "release", "lose", "renew",
+         "grant", "terms", "hours", "sweep"]
     ),
     min_size=5,
     max_size=50,
@@ -186,13 +219,11 @@ class _MeteredWorld(_World):
 
     async def step(self, name: str) -> None:
         pick = self.random.choice
-        if name in ("submit", "submit_url"):
-            account = pick(self.accounts)
-            make = a_submission if name == "submit" else an_upscale
-            source = () if name == "submit" else ("https://example.com/a.png",)
+        if name in ("submit", "submit_url", "submit_several"):
+            make, sources = await self._asked_for(name, account := pick(self.accounts))
             await self._ask(
                 make(
-                    account, *source, key_id=pick([*self.keys[account], None]), max_attempts=2,
+                    account, *sources, key_id=pick([*self.keys[account], None]), max_attempts=2,
                     credit_cap=pick([None, 3]), max_credits=pick([None, None, 5]),
                     on_limit=pick([None, "reject"]), once=self._once(),
                 )
@@ -222,6 +253,7 @@ class _MeteredWorld(_World):
         elif name == "sweep":
             await _expired_credits(_resources(self.story))
             await _old_counts(_resources(self.story))
+            await super().step("late")
         else:
             await super().step(name)
 
@@ -235,7 +267,9 @@ class _MeteredWorld(_World):
             admission = await self.story.submissions.submit(submission)
         except (Limited, InsufficientCredits):
             return
-        except Expired:
+        except Expired as expired:
+            if expired.code == "upload_expired":
+                return
             assert await self._gone(submission), "only a task whose time is over is not told again"
             return
         if admission.replayed:
@@ -283,7 +317,9 @@ async def test_every_invariant_holds_whatever_limits_and_costs(
     is spent twice, nothing is given away.
     """
     async with db.transaction() as tx:
-        await tx.execute("TRUNCATE tasks, blobs, windows, entries, usage, idempotency, accounts CASCADE")
+        await tx.execute(
+            "TRUNCATE tasks, task_sources, blobs, windows, entries, usage, idempotency, accounts CASCADE"
+        )
         await tx.execute("UPDATE clock SET ahead = '0'")
         accounts = [await ensure_account(tx, new_id(), name, db.clock.now()) for name in ("a", "b")]
     await db._hear_time()

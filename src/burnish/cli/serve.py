@@ -7,7 +7,6 @@ import dataclasses
 import gc
 import json
 import os
-import resource
 import shlex
 import signal
 import socket
@@ -23,6 +22,7 @@ import uvloop
 from burnish import log
 from burnish import settings as settings_
 from burnish.cli import add_common
+from burnish.cli.files import allow_files
 from burnish.cli.sample import keep_sample
 from burnish.errors import Unusable
 from burnish.ids import to_wire
@@ -37,7 +37,6 @@ from burnish.web.protocol import BoundedProtocol
 _log = log.get("serve")
 #: What the key of `--issue-key` may do.
 _RUN_SCOPES: Final = ("uploads:write", "tasks:write", "tasks:read")
-_FILES: Final = 65_536  #: more would only make programs slow that close all they may have open
 _STOP_SECONDS: Final = 2.0  #: for requests under way, and for workers, before they are cut
 
 
@@ -66,17 +65,9 @@ def run(options: argparse.Namespace) -> int:
         },
     )
     log.start(level=settings.log.level, format=settings.log.format)
-    _allow_files()
+    allow_files()
     uvloop.run(_serve(settings, options))
     return 0
-
-
-def _allow_files() -> None:
-    """As many open files as the system lets us have: every client that waits is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import uvloop
 
 from burnish import log
 from burnish import settings as settings_
+from burnish.cli.files import allow_files
 from burnish.engines.engine import Engines
 from burnish.resources import open_resources
 from burnish.settings import Settings
@@ -28,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
         os.environ, {"data": options.data, "workers.light": options.light, "workers.heavy": options.heavy}
     )
     log.start(level=settings.log.level, format=settings.log.format)
+    allow_files()
     uvloop.run(_run(settings, until_stdin_closes=options.until_stdin_closes))
     return 0
 

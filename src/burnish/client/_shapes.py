@@ -19,7 +19,7 @@ Json = Mapping[str, Any]
 class Output:
     """One thing a task made. `url` answers its bytes, without a key, until `expires_at`.
 
-    `width` and `height` are None for data, `seconds` and `frame_rate` for all but films. `role` says what it is to the
+    `id` may be the input of other tasks. `width` and `height` are None for data, `seconds` and `frame_rate` for all but films. `role` says what it is to the
     task where that is more than its result, as `mask`.
     """
 
@@ -37,6 +37,7 @@ class Output:
     role: str | None = None
     seconds: float | None = None
     frame_rate: float | None = None
+    id: str | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -55,6 +56,7 @@ class Output:
             role=data.get("role"),
             seconds=data.get("seconds"),
             frame_rate=data.get("frame_rate"),
+            id=data.get("id"),
             raw=data,
         )
 

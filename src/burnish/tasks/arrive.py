@@ -1,4 +1,5 @@
-"""The bytes of a waiting task have been seen: it is priced, gets its place, and moves to `queued`; or it fails.
+"""The bytes of a waiting task have been seen: it is priced, gets its place, and moves to `queued`; or it fails. A task
+with several sources waits for the next that nobody has seen, until there is none.
 
 Called by the worker's fetch lane after the probe. One transaction records what the header said on the blob,
 decides, holds and moves, together with whatever else arrived meanwhile.
@@ -10,10 +11,12 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from burnish import log
 from burnish.credits.prices import Prices
 from burnish.engines import catalogue
+from burnish.engines.catalogue import Model
 from burnish.errors import Failed
 from burnish.keys.plan import Plans
 from burnish.keys.store import read_caps
@@ -24,10 +27,12 @@ from burnish.storage.statement import write
 from burnish.tasks import store
 from burnish.tasks.accounts import Accounts, lock_accounts
 from burnish.tasks.close import close
-from burnish.tasks.cost import Cost, cost_of
+from burnish.tasks.cost import Cost, cost_of, measures_of
 from burnish.tasks.decide import Ask, apply, decide
+from burnish.tasks.sources import Given, Header, next_unseen, places_of, refusal, waits_until
 from burnish.tasks.task import Claimed, key_digits, lane_topic, topic
 from burnish.uploads import store as blobs
+from burnish.uploads.receive import FETCH_TOPIC
 from burnish.webhooks.announce import announce
 
 _log = log.get("arrive")
@@ -52,26 +57,21 @@ class Seen:
     frame_rate: float | None = None
     failed: Failed | None = None
 
-    def judged(self, prices: Prices) -> Cost | Failed | None:
-        """What the task costs, now that its picture is known; None: as much as nothing. Or why it cannot go on."""
-        if self.failed is not None:
-            return self.failed
-        model = catalogue.find_model(self.task.model)
-        if model is None:
-            return Failed("internal", f"The model {self.task.model} is no longer here.")
-        parameters = msgspec.json.decode(self.task.input, type=model.parameters)
-        if self.width is None or self.height is None:
-            return None
-        if refused := catalogue.output_refusal(model, parameters, self.width, self.height):
-            return Failed(*refused)
-        try:
-            return cost_of(prices, model, parameters, self.width, self.height, self.seconds, self.frame_rate)
-        except Failed as failed:
-            return failed
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What was seen, and what it comes to: what the task costs, None: as much as nothing; or why it cannot go on.
+
+    `places`: where its sources stand, of a task that has more than one; what that costs is known when all were seen.
+    """
+
+    seen: Seen
+    judged: Cost | Failed | None
+    places: tuple[str, ...] = ()
 
 
-#: What was seen, and what it comes to.
-_Arrived = tuple[Seen, Cost | Failed | None]
+#: The row of a move to `queued`: (task, lease, tag, cost, price).
+_Move = tuple[UUID, UUID, int | None, int, bytes | None]
 
 
 class Arrivals:
@@ -81,63 +81,114 @@ class Arrivals:
         self._db = db
         self._plans = plans
         self._prices = prices
-        self.group: Group[_Arrived, bool] = Group(self._arrive, rows=tasks.batch_rows, recover=self._look_up)
+        self.group: Group[_Arrival, bool] = Group(self._arrive, rows=tasks.batch_rows, recover=self._look_up)
 
     async def arrive(self, seen: Seen) -> bool:
         """True when the task has moved on by this; False when it was no longer waiting under this lease."""
-        return await self.group.add((seen, seen.judged(self._prices)))
+        model = catalogue.find_model(seen.task.model)
+        if model is None:
+            gone = Failed("internal", f"The model {seen.task.model} is no longer here.")
+            return await self.group.add(_Arrival(seen, seen.failed or gone))
+        parameters = msgspec.json.decode(seen.task.input, type=model.parameters)
+        places = places_of(model, parameters)
+        if len(places) > 1:
+            refused = refusal(model, parameters, seen)
+            failed = seen.failed or (Failed(*refused) if refused else None)
+            return await self.group.add(_Arrival(seen, failed, places))
+        return await self.group.add(_Arrival(seen, seen.failed or self._judged(model, parameters, seen)))
 
-    async def _arrive(self, arrived: Sequence[_Arrived]) -> Sequence[bool | Exception | Later]:
+    def _judged(self, model: Model, parameters: Struct, *sources: Header | None) -> Cost | Failed | None:
+        """What a task with these sources costs, by the first of them, or why it cannot go on."""
+        places = places_of(model, parameters)
+        for place, source in zip(places, sources, strict=False):
+            if source is None:
+                continue
+            if refused := refusal(model, parameters, source):
+                failed = Failed(*refused)
+                return failed.at(place) if len(places) > 1 else failed
+        try:
+            return cost_of(self._prices, model, parameters, *measures_of(sources[0]))
+        except Failed as failed:
+            return failed
+
+    async def _arrive(self, arrived: Sequence[_Arrival]) -> Sequence[bool | Exception | Later]:
         now = self._db.clock.now()
         async with self._db.transaction() as tx:
             accounts = await lock_accounts(
-                tx, {seen.task.account_id for seen, _ in arrived}, self._plans, now
+                tx, {arrival.seen.task.account_id for arrival in arrived}, self._plans, now
             )
             # Under the account's lock nobody else moves a leased task: whose lease stands now, stands until the commit.
             waiting = await store.waiting_under(
-                tx, [(seen.task.id, seen.task.lease_id) for seen, _ in arrived]
+                tx, [(arrival.seen.task.id, arrival.seen.task.lease_id) for arrival in arrived]
             )
-            still = [(seen, judged) for seen, judged in arrived if seen.task.id in waiting]
-            await self._describe(tx, [seen for seen, _ in still], now)
-            caps = await read_caps(tx, [seen.task.key_id for seen, _ in still if seen.task.key_id])
+            still = [arrival for arrival in arrived if arrival.seen.task.id in waiting]
+            seen = [arrival.seen for arrival in still]
+            await self._describe(tx, seen, now)
+            given = await self._given(tx, [arrival.seen.task.id for arrival in still if arrival.places])
+            caps = await read_caps(tx, [s.task.key_id for s in seen if s.task.key_id])
             await accounts.read_quotas(
-                {
-                    (seen.task.account_id, key_digits(seen.task.key_id))
-                    for seen, _ in still
-                    if seen.task.key_id in caps
-                }
+                {(s.task.account_id, key_digits(s.task.key_id)) for s in seen if s.task.key_id in caps}
             )
             outcomes = {
-                seen.task.id: self._decide(seen.task, judged, accounts, caps, now) for seen, judged in still
+                arrival.seen.task.id: self._decide(
+                    arrival, given.get(arrival.seen.task.id, ()), accounts, caps, now
+                )
+                for arrival in still
             }
-            moves = [outcome for outcome in outcomes.values() if not isinstance(outcome, Failed)]
-            failures = [(seen.task, outcomes[seen.task.id]) for seen, _ in still]
+            moves = [outcome for outcome in outcomes.values() if not isinstance(outcome, Failed | store.Turn)]
+            turns = [outcome for outcome in outcomes.values() if isinstance(outcome, store.Turn)]
             endings = [
-                (task.id, task.lease_id, "failed", failed.reason, failed.message, None, None)
-                for task, failed in failures
-                if isinstance(failed, Failed)
+                (s.task.id, s.task.lease_id, "failed", failed.reason, failed.message, None, None)
+                for s in seen
+                if isinstance(failed := outcomes[s.task.id], Failed)
             ]
             topics = await close(tx, accounts, await store.end(tx, endings, now), now) if endings else set()
+            if turns:
+                await store.turn(tx, turns)
+            if whole := [move[0] for move in moves if move[0] in given]:
+                await store.turn_to_first(tx, whole)
             parts = accounts.parts()
             await write(tx, [*parts, store.arrive(moves, now)] if moves else parts)
             topics |= await announce(
-                tx, accounts.told({s.task.account_id: s.task.environment for s, _ in still}), now
+                tx, accounts.told({s.task.account_id: s.task.environment for s in seen}), now
             )
-        topics |= {lane_topic(seen.task.lane) for seen, _ in still} | {topic(task_id) for task_id in outcomes}
+        waits = {turn.task_id for turn in turns}
+        topics |= {lane_topic(s.task.lane) for s in seen if s.task.id not in waits}
+        topics |= {topic(task_id) for task_id in outcomes if task_id not in waits}
+        if any(turn.fetchable for turn in turns):
+            topics.add(FETCH_TOPIC)
         self._db.news.announce(topics)
         for task_id, _, _, reason, message, *_ in endings:
             _log.info("input_refused", task=str(task_id), reason=reason, message=message)
-        return [seen.task.id in outcomes for seen, _ in arrived]
+        return [arrival.seen.task.id in outcomes for arrival in arrived]
+
+    async def _given(self, tx: Connection, task_ids: Sequence[UUID]) -> dict[UUID, tuple[Given, ...]]:
+        """All sources of these tasks as they stand; no upload among them arrives until the commit."""
+        rows = await store.read_sources(tx, task_ids) if task_ids else {}
+        ids = {source_id for sources in rows.values() for source_id, _ in sources if source_id is not None}
+        found = await blobs.share_blobs(tx, ids) if ids else {}
+        return {
+            task_id: tuple(Given(id_, url, found.get(id_) if id_ else None) for id_, url in sources)
+            for task_id, sources in rows.items()
+        }
 
     def _decide(
         self,
-        task: Claimed,
-        judged: Cost | Failed | None,
+        arrival: _Arrival,
+        given: tuple[Given, ...],
         accounts: Accounts,
         caps: Mapping[UUID, int],
         now: datetime,
-    ) -> Failed | tuple[UUID, UUID, int | None, int, bytes | None]:
-        """The row of its move, or why it ends."""
+    ) -> Failed | store.Turn | _Move:
+        """Why the task ends, which of its sources is next, or the row of its move."""
+        task, judged = arrival.seen.task, arrival.judged
+        if given:
+            judged = self._judged_whole(arrival, given)
+            unseen = next_unseen(given)
+            if unseen is not None and not isinstance(judged, Failed):
+                return store.Turn(
+                    task.id, task.lease_id, unseen.source_id, unseen.source_url, unseen.fetchable, waits_until(given)
+                )  # fmt: skip
         if isinstance(judged, Failed):
             return judged
         state = accounts.states[task.account_id]
@@ -158,6 +209,21 @@ class Arrivals:
         tag = apply(state, ask, verdict, accounts.times[task.lane], now)
         paid = judged if state.plan.metered else None
         return task.id, task.lease_id, tag, paid.credits if paid else 0, paid.price if paid else None
+
+    def _judged_whole(self, arrival: _Arrival, given: tuple[Given, ...]) -> Cost | Failed | None:
+        """The same of a task with several sources; each failure says where the source stands."""
+        task = arrival.seen.task
+        if isinstance(arrival.judged, Failed):
+            at = next(
+                place
+                for place, source in zip(arrival.places, given, strict=True)
+                if source.source_id == task.source_id
+            )
+            return arrival.judged.at(at)
+        model = catalogue.find_model(task.model)
+        assert model is not None
+        parameters = msgspec.json.decode(task.input, type=model.parameters)
+        return self._judged(model, parameters, *(source.blob for source in given))
 
     async def _describe(self, tx: Connection, all_seen: Sequence[Seen], now: datetime) -> None:
         """Record on the blobs what was brought and what the headers said."""
@@ -187,12 +253,14 @@ class Arrivals:
         if facts:
             await blobs.describe(tx, list(facts.values()))
 
-    async def _look_up(self, arrived: Sequence[_Arrived]) -> Sequence[bool | Exception | Later]:
+    async def _look_up(self, arrived: Sequence[_Arrival]) -> Sequence[bool | Exception | Later]:
         """After a connection lost at COMMIT: what still waits under our lease was not moved."""
-        tasks = [seen.task for seen, _ in arrived]
+        tasks = [arrival.seen.task for arrival in arrived]
         async with self._db.reading() as connection:
             waiting = await store.waiting_under(connection, [(task.id, task.lease_id) for task in tasks])
-        self._db.news.announce({lane_topic(task.lane) for task in tasks} | {topic(task.id) for task in tasks})
+        self._db.news.announce(
+            {lane_topic(task.lane) for task in tasks} | {topic(task.id) for task in tasks} | {FETCH_TOPIC}
+        )
         return [LATER if task.id in waiting else True for task in tasks]
 
 

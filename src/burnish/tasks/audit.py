@@ -37,8 +37,38 @@ _COUNTS: Final = {
         "waiting tasks that nobody fetches although their bytes are here",
         """
         SELECT count(*) FROM tasks t JOIN blobs b ON b.id = t.source_id
-        WHERE t.status = 'waiting' AND NOT t.fetchable AND t.leased_until IS NULL AND t.waits_until IS NULL
+        WHERE t.status = 'waiting' AND NOT t.fetchable AND t.leased_until IS NULL
+            AND (t.waits_until IS NULL OR b.object_key IS NOT NULL)
         """,
+    ),
+    "foreign_cursor": (
+        "waiting tasks that wait for a source which is none of theirs",
+        """
+        SELECT count(*) FROM tasks t WHERE t.status = 'waiting'
+            AND EXISTS (SELECT FROM task_sources s WHERE s.task_id = t.id)
+            AND NOT EXISTS (SELECT FROM task_sources s WHERE s.task_id = t.id AND s.source_id = t.source_id)
+        """,
+    ),
+    "unseen_sources": (
+        "tasks that have been queued although nobody has seen one of their sources",
+        """
+        SELECT count(*) FROM tasks t JOIN task_sources s ON s.task_id = t.id JOIN blobs b ON b.id = s.source_id
+        WHERE t.queued_at IS NOT NULL AND b.type IS NULL
+        """,
+    ),
+    "wrong_patience": (
+        "waiting tasks that are not given up when the first of their missing uploads is",
+        """
+        SELECT count(*) FROM tasks t WHERE t.status = 'waiting'
+            AND EXISTS (SELECT FROM task_sources s WHERE s.task_id = t.id)
+            AND t.waits_until IS DISTINCT FROM (
+                SELECT min(b.expires_at) FROM task_sources s JOIN blobs b ON b.id = s.source_id
+                WHERE s.task_id = t.id AND s.source_url IS NULL AND b.object_key IS NULL)
+        """,
+    ),
+    "sources_of_nothing": (
+        "sources of tasks that are gone",
+        "SELECT count(*) FROM task_sources s WHERE NOT EXISTS (SELECT FROM tasks t WHERE t.id = s.task_id)",
     ),
     "unnamed_bytes": (
         "stored media whose object no row names",

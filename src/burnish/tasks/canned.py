@@ -1,7 +1,7 @@
 """What becomes of a test key's task: no engine runs, no address is asked; it gets a picture that shows nothing, or fails.
 
 Called by `run`. The picture has the type and the size that the model would have made: of an upload by what its header
-says, of an address or a word of `magic.py` as if that were a JPEG of 1024 x 768.
+says, of several that of the first; of an address or a word of `magic.py` as if that were a JPEG of 1024 x 768.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from burnish.engines.engine import Engines, Output
 from burnish.errors import Failed
 from burnish.storage.postgres import Database
 from burnish.tasks import magic
-from burnish.tasks.submit import source_of
+from burnish.tasks.sources import places_of, sources_of
 from burnish.tasks.task import TEST, Claimed
 from burnish.uploads import store as blobs
 
@@ -43,9 +43,9 @@ async def canned(
         Failed: as the input asked, or as the engine would have.
     """
     progress("working", 0.0)
-    source = source_of(parameters)
-    if source is not None and magic.is_magic(source):
-        await _play(magic.read(source, "input.image", test=True), progress)
+    for given, place in zip(sources_of(model, parameters), places_of(model, parameters), strict=True):
+        if magic.is_magic(given):
+            await _play(magic.read(given, place, test=True), progress)
     seen = await _seen(task, db)
     return await engines.canned(model, parameters, *seen, deadline_seconds=task.deadline_seconds)
 
@@ -59,7 +59,7 @@ async def _play(word: magic.Word, progress: Callable[[str, float], None]) -> Non
 
 
 async def _seen(task: Claimed, db: Database) -> tuple[str, int, int]:
-    """Type, width and height of what the task works on."""
+    """Type, width and height of the first that the task works on."""
     if task.source_id is None:
         return _PRETENDED
     async with db.reading() as connection:

@@ -8,9 +8,26 @@ import msgspec
 from burnish.credits.price import Measure, measured, price
 from burnish.credits.prices import Prices
 from burnish.engines import catalogue
+from burnish.tasks.sources import Header
 from burnish.tasks.task import Price
 
 _ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class Measures(NamedTuple):
+    """What a source measures, as far as it is known: pixels, and of a film its length and its frames a second."""
+
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    frame_rate: float | None = None
+
+
+def measures_of(header: Header | None) -> Measures:
+    """What is known of a source; nothing of one that nobody has seen."""
+    if header is None:
+        return Measures()
+    return Measures(header.width, header.height, header.seconds, header.frame_rate)
 
 
 class Cost(NamedTuple):

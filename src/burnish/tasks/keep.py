@@ -15,7 +15,7 @@ from burnish.uploads import store as blobs
 
 
 class Receipt(NamedTuple):
-    """What was deleted: `size_bytes` of outputs, and of the input where the task had fetched it itself."""
+    """What was deleted: `size_bytes` of outputs, and of the inputs that the task had fetched itself."""
 
     deleted_at: datetime
     outputs: int
@@ -55,9 +55,11 @@ async def delete(db: Database, task: Task, now: datetime) -> Receipt:
     """
     _must_have_ended(task)
     made = [record.id for record in outputs_of(task)]
-    fetched = [task.source_id] if task.source_url is not None and task.source_id is not None else []
     with answering():
         async with db.transaction() as tx:
+            several = (await store.read_sources(tx, [task.id])).get(task.id)
+            sources = several or [(task.source_id, task.source_url)]
+            fetched = {id_ for id_, url in sources if id_ is not None and url is not None}
             sizes = await blobs.move_expiry(tx, [*made, *fetched], now, earlier=True)
             if not await store.move_expiry(tx, task.id, now, now):
                 raise Expired("The time of this task and its media is over.")

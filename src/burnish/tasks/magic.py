@@ -81,9 +81,9 @@ def read(given: str, param: str, *, test: bool) -> Word:
     return word
 
 
-def refusal(given: str | None) -> Refused | None:
+def refusal(given: str) -> Refused | None:
     """What a test key's submission with this input, which `read` has taken, is refused with."""
-    word = WORDS[given.removeprefix(PREFIX)] if given is not None and is_magic(given) else None
+    word = WORDS[given.removeprefix(PREFIX)] if is_magic(given) else None
     if word is None or not word.refused:
         return None
     if word.name == "insufficient_credits":

@@ -5,7 +5,6 @@ Of bytes that have not been seen a quote gives the lowest and the highest price,
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from burnish.credits.price import Line, bounds, price
@@ -16,13 +15,13 @@ from burnish.keys.plan import Plans
 from burnish.limits.standing import Standing
 from burnish.storage.postgres import LOST, Database, away
 from burnish.tasks.accounts import look_at
-from burnish.tasks.cost import cost_of
+from burnish.tasks.cost import Measures, cost_of, measures_of
 from burnish.tasks.decide import Ask, Verdict, decide
+from burnish.tasks.sources import given_of, next_unseen
 from burnish.tasks.standing import standings
 from burnish.tasks.submit import Submission, source_refusal
 from burnish.tasks.task import LANES, key_digits
 from burnish.uploads import store as blobs
-from burnish.uploads.blob import Blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +40,6 @@ class Quote:
     standings: tuple[Standing, ...]
 
 
-class Measures(NamedTuple):
-    """What an input measures, as far as it is known: pixels, and of a film its length and its frames a second."""
-
-    width: int | None = None
-    height: int | None = None
-    seconds: float | None = None
-    frame_rate: float | None = None
-
-
 async def quote(
     db: Database,
     submission: Submission,
@@ -58,7 +48,7 @@ async def quote(
     prices: Prices,
     now: datetime,
 ) -> Quote:
-    """`declared`: what the input is said to measure, where its bytes have not been seen.
+    """`declared`: what the first source is said to measure, where not all of them have been seen.
 
     Raises:
         Expired, Invalid: what submitting would raise for its input.
@@ -68,14 +58,15 @@ async def quote(
     try:
         async with db.reading() as connection:
             state = await look_at(connection, submission.account_id, plans, now, key=key)
-            found = None
-            if isinstance(submission.source, UUID):
-                found = (await blobs.read_blobs(connection, [submission.source])).get(submission.source)
+            wanted = [source for source in submission.sources if isinstance(source, UUID)]
+            found = await blobs.read_blobs(connection, wanted) if wanted else {}
     except (*LOST, TimeoutError) as error:
         raise away(error) from error
-    if isinstance(submission.source, UUID) and (refusal := source_refusal(submission, found, now)):
+    given = given_of(submission.sources, found)
+    if (refusal := source_refusal(submission, given, now)) is not None:
         raise refusal
-    measures = _measures(found) if found and found.type else declared
+    known = given[0].blob if given and next_unseen(given) is None else None
+    measures = measures_of(known) if known else declared
     width, height = measures.width, measures.height
     rule = prices.get_rule(submission.model.price)
     try:
@@ -114,10 +105,6 @@ async def quote(
         verdict=verdict,
         standings=told,
     )
-
-
-def _measures(source: Blob) -> Measures:
-    return Measures(source.width, source.height, source.seconds, source.frame_rate)
 
 
 def outcome(verdict: Verdict) -> str:

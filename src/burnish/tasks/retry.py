@@ -6,15 +6,21 @@ from burnish.engines import catalogue
 from burnish.errors import Conflict
 from burnish.ids import new_id
 from burnish.keys.key import Key
+from burnish.storage.postgres import Database, answering
+from burnish.tasks import store
+from burnish.tasks.sources import places_of
 from burnish.tasks.submit import Once, Submission
 from burnish.tasks.task import CANCELLED, FAILED, Task
 
 
-def submission_again(task: Task, key: Key, request_id: str, once: Once | None) -> Submission:
+async def submission_again(
+    db: Database, task: Task, key: Key, request_id: str, once: Once | None
+) -> Submission:
     """The same request once more, by this key.
 
     Raises:
         Conflict: `task_not_retryable`: it has not ended, or has succeeded.
+        Unavailable: the database did not answer.
     """
     if task.status not in {FAILED, CANCELLED}:
         raise Conflict(
@@ -24,6 +30,12 @@ def submission_again(task: Task, key: Key, request_id: str, once: Once | None) -
     model = catalogue.find_model(task.model)
     if model is None:
         raise Conflict(f"The model {task.model} is no longer here.", code="task_not_retryable")
+    parameters = msgspec.json.decode(task.input, type=model.parameters)
+    sources = [(task.source_id, task.source_url)]
+    if len(places_of(model, parameters)) > 1:
+        with answering():
+            async with db.reading() as connection:
+                sources = (await store.read_sources(connection, [task.id])).get(task.id, sources)
     return Submission(
         id=new_id(),
         account_id=task.account_id,
@@ -31,11 +43,11 @@ def submission_again(task: Task, key: Key, request_id: str, once: Once | None) -
         key_id=key.id,
         request_id=request_id,
         model=model,
-        parameters=msgspec.json.decode(task.input, type=model.parameters),
+        parameters=parameters,
         input=task.input,
         metadata=task.metadata,
         # What an address holds may have changed, or be reachable now: it is fetched again.
-        source=task.source_url or task.source_id,
+        sources=tuple(url or id_ for id_, url in sources),
         max_attempts=task.max_attempts,
         deadline_seconds=task.deadline_seconds,
         retention_seconds=task.retention_seconds,

@@ -6,11 +6,13 @@ bytes of a run that was believed dead never stand in the way of the run that rep
 """
 
 import asyncio
+import contextlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import PurePath
 from typing import BinaryIO
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -23,11 +25,14 @@ from burnish.errors import Failed, NotFound, Unavailable
 from burnish.ids import new_id
 from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import Database
+from burnish.tasks import store
 from burnish.tasks.canned import canned, is_canned
 from burnish.tasks.finish import Ending
+from burnish.tasks.sources import places_of
 from burnish.tasks.task import Claimed, OutputRecord
 from burnish.uploads.blob import OUTPUT, Blob
 from burnish.uploads.keep import keep_object
+from burnish.uploads.store import read_blobs
 
 _log = log.get("run")
 _CHUNK_BYTES = 1 << 18
@@ -66,7 +71,7 @@ async def _run(task: Claimed, db: Database, blobs: Blobs, engines: Engines, prog
     if is_canned(task, model):
         made = await canned(task, model, parameters, db=db, engines=engines, progress=progress)
     else:
-        made = await _made(task, model, parameters, blobs, engines, progress)
+        made = await _made(task, model, parameters, db, blobs, engines, progress)
     try:
         if made:
             progress("storing", 0.0)
@@ -77,32 +82,64 @@ async def _run(task: Claimed, db: Database, blobs: Blobs, engines: Engines, prog
 
 
 async def _made(
-    task: Claimed, model: Model, parameters: Struct, blobs: Blobs, engines: Engines, progress: Progress
+    task: Claimed,
+    model: Model,
+    parameters: Struct,
+    db: Database,
+    blobs: Blobs,
+    engines: Engines,
+    progress: Progress,
 ) -> list[Output]:
-    """What the engine makes of the source's bytes."""
-    with tempfile.TemporaryFile() as source:
-        if task.object_key is not None:
-            progress("fetching", 0.0)
-            await copy_source(blobs, task.object_key, source)
+    """What the engine makes of the sources' bytes, each in a file of its own."""
+    places = places_of(model, parameters)
+    stored = (
+        await _stored(task, db) if len(places) > 1 else [(task.source_id, task.object_key, task.filename)]
+    )
+    with contextlib.ExitStack() as files:
+        fds, names = [], []
+        for number, (source_id, object_key, filename) in enumerate(stored):
+            if source_id is None:  # there is none, or a test key's that is only pretended
+                continue
+            progress("fetching", number / len(stored))
+            file = files.enter_context(tempfile.TemporaryFile())
+            try:
+                await copy_source(blobs, object_key, file)
+            except Failed as failed:
+                raise failed if len(places) == 1 else failed.at(places[number]) from failed
+            fds.append(file.fileno())
+            names.append(filename or "")
         job = Job(
             account=task.account_id,
             model=model,
             params=parameters,
-            source_fds=[source.fileno()] if task.object_key is not None else [],
+            source_fds=fds,
             deadline_seconds=task.deadline_seconds,
-            filenames=[task.filename or ""] if task.object_key is not None else [],
+            filenames=names,
         )
         return await engines.run(job, progress)
 
 
-async def copy_source(blobs: Blobs, key: str, into: BinaryIO) -> None:
+async def _stored(task: Claimed, db: Database) -> list[tuple[UUID | None, str | None, str | None]]:
+    """Of each of the task's several sources: the blob, where its bytes lie, and its name."""
+    async with db.reading() as connection:
+        sources = (await store.read_sources(connection, [task.id])).get(task.id, [])
+        found = await read_blobs(connection, {source_id for source_id, _ in sources if source_id})
+    blobs = [found.get(source_id) if source_id else None for source_id, _ in sources]
+    return [
+        (source_id, blob.object_key if blob else None, blob.filename if blob else None)
+        for (source_id, _), blob in zip(sources, blobs, strict=True)
+    ]
+
+
+async def copy_source(blobs: Blobs, key: str | None, into: BinaryIO) -> None:
     """The bytes of an object into an open file. Raises Failed when they have expired."""
+    expired = Failed("input_unreachable", "The input has expired. Upload it again and make a new task.")
+    if key is None:
+        raise expired
     try:
         await blobs.copy_to(key, into.fileno())
     except NotFound as error:
-        raise Failed(
-            "input_unreachable", "The input has expired. Upload it again and make a new task."
-        ) from error
+        raise expired from error
     into.seek(0)
 
 

@@ -6,7 +6,7 @@ Functions that take `tx` write and do not commit.
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from msgspec import Struct
 from burnish.storage.postgres import Connection
 from burnish.storage.statement import Part
 from burnish.tasks.decide import State
+from burnish.tasks.sources import Given
 from burnish.tasks.task import Claimed, Task
 
 # --- accounts: the lock that everything but a claim takes first ---------------------------------------------------
@@ -126,12 +127,13 @@ def write_accounts(states: Sequence[State], times: Sequence[int]) -> Part:
 
 
 class New(Struct):
-    """A task that was admitted, and what its row says beside what its owner may see. `fetchable`: waiting, and its bytes can
+    """A task that was admitted, its sources, and what its row says beside what its owner may see. `fetchable`: waiting, and its bytes can
     be had now; `waits_until`: when it is given up where they cannot; `day_starts_at`: the window that counts it.
     """
 
     task: Task
     tag: int | None
+    given: tuple[Given, ...] = ()
     fetchable: bool = False
     waits_until: datetime | None = None
     day_starts_at: datetime | None = None
@@ -202,6 +204,22 @@ def insert_tasks(new: Sequence[New], now: datetime) -> Part:
         [one.task.metadata for one in new],
     )
     return Part(_INSERT_TASKS, [now, of, *each, *zip(*numbers, strict=True)])
+
+
+_INSERT_SOURCES: Final = """
+INSERT INTO task_sources (task_id, position, source_id, source_url)
+SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::text[])
+"""
+
+
+def insert_sources(new: Sequence[New]) -> Part:
+    """The sources of admitted tasks that have more than one."""
+    rows = [
+        (one.task.id, position, source.source_id, source.source_url)
+        for one in new
+        for position, source in enumerate(one.given)
+    ]
+    return Part(_INSERT_SOURCES, list(zip(*rows, strict=True)))
 
 
 _REMEMBER: Final = """
@@ -375,6 +393,40 @@ WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.status = 'waiting'
 def arrive(rows: Sequence[tuple[UUID, UUID, int | None, int, bytes | None]], now: datetime) -> Part:
     """Waiting -> queued for these (task, lease, tag, cost, price), which wait under their leases."""
     return Part(_ARRIVE, [now, *zip(*rows, strict=True)])
+
+
+class Turn(NamedTuple):
+    """Which source a waiting task waits for next."""
+
+    task_id: UUID
+    lease_id: UUID
+    source_id: UUID | None
+    source_url: str | None
+    fetchable: bool
+    waits_until: datetime | None
+
+
+async def turn(tx: Connection, turns: Sequence[Turn]) -> None:
+    """These tasks, which wait under their leases, wait for another of their sources; others may claim them."""
+    await tx.execute(
+        """
+        UPDATE tasks t SET source_id = n.source_id, source_url = n.source_url, fetchable = n.fetchable,
+                           waits_until = n.waits_until, lease_id = NULL, leased_until = NULL, attempts = 0
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::timestamptz[])
+             AS n (id, lease_id, source_id, source_url, fetchable, waits_until)
+        WHERE t.id = n.id AND t.lease_id = n.lease_id AND t.status = 'waiting'
+        """,
+        *zip(*turns, strict=True),
+    )
+
+
+async def turn_to_first(tx: Connection, task_ids: Sequence[UUID]) -> None:
+    """All sources of these tasks have been seen."""
+    await tx.execute(
+        "UPDATE tasks t SET source_id = s.source_id, source_url = s.source_url FROM task_sources s "
+        "WHERE t.id = ANY($1) AND s.task_id = t.id AND s.position = 0",
+        task_ids,
+    )
 
 
 _TOLD_ENDED: Final = """
@@ -553,11 +605,17 @@ async def lock_lost(tx: Connection, leases: Sequence[tuple[UUID, UUID]], now: da
 
 
 async def find_late(connection: Connection, now: datetime, rows: int) -> list[Any]:
-    """Waiting tasks whose bytes did not come in time: (id, account_id)."""
+    """Waiting tasks whose bytes did not come in time: (id, account_id, model, input, position), the last of the source
+    that is missing, where there is more than one.
+    """
     found: list[Any] = await connection.fetch(
         """
-        SELECT id, account_id FROM tasks WHERE status = 'waiting' AND waits_until < $1 AND leased_until IS NULL
-        ORDER BY waits_until LIMIT $2
+        SELECT t.id, t.account_id, t.model, t.input, (
+            SELECT s.position FROM task_sources s JOIN blobs b ON b.id = s.source_id
+            WHERE s.task_id = t.id AND s.source_url IS NULL AND b.object_key IS NULL
+            ORDER BY b.expires_at, s.position LIMIT 1) AS position
+        FROM tasks t WHERE t.status = 'waiting' AND t.waits_until < $1 AND t.leased_until IS NULL
+        ORDER BY t.waits_until LIMIT $2
         """,
         now,
         rows,
@@ -568,18 +626,19 @@ async def find_late(connection: Connection, now: datetime, rows: int) -> list[An
 _GIVE_UP: Final = f"""
 WITH ended AS (
     UPDATE tasks t SET status = 'failed', status_reason = 'input_timeout', ended_at = $1::timestamptz, fetchable = false,
-           status_message = 'The upload did not arrive in time. Make a new upload, send its bytes, then the task.',
-           waits_until = NULL, expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
-    WHERE t.id = ANY($2) AND t.status = 'waiting' AND t.waits_until < $1 AND t.leased_until IS NULL
+           status_message = n.message, waits_until = NULL,
+           expires_at = $1::timestamptz + make_interval(secs => t.retention_seconds)
+    FROM unnest($2::uuid[], $3::text[]) AS n (id, message)
+    WHERE t.id = n.id AND t.status = 'waiting' AND t.waits_until < $1 AND t.leased_until IS NULL
     RETURNING {_TOLD_ENDED}, 'waiting' AS was
 ), {_COUNTED}
 SELECT * FROM ended
 """  # noqa: S608 - our own text
 
 
-async def give_up_waiting(tx: Connection, task_ids: Sequence[UUID], now: datetime) -> list[Any]:
-    """Fail those of these whose bytes have still not come; returns them as `end` does."""
-    found: list[Any] = await tx.fetch(_GIVE_UP, now, task_ids)
+async def give_up_waiting(tx: Connection, late: Sequence[tuple[UUID, str]], now: datetime) -> list[Any]:
+    """Fail those of these (task, message) whose bytes have still not come; returns them as `end` does."""
+    found: list[Any] = await tx.fetch(_GIVE_UP, now, *zip(*late, strict=True))
     return found
 
 
@@ -612,16 +671,18 @@ async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, ro
 
 async def forget(tx: Connection, expired_before: datetime, rows: int) -> int:
     """Remove the rows of tasks whose tombstone has stood long enough."""
-    status: str = await tx.execute(
+    gone = await tx.fetch(
         """
         DELETE FROM tasks WHERE id IN (
             SELECT id FROM tasks WHERE expires_at < $1 AND ended_at IS NOT NULL
             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING id
         """,
         expired_before,
         rows,
     )
-    return int(status.rpartition(" ")[2])
+    await tx.execute("DELETE FROM task_sources WHERE task_id = ANY($1)", [row["id"] for row in gone])
+    return len(gone)
 
 
 async def accounts_with_parked(connection: Connection) -> list[UUID]:
@@ -648,6 +709,19 @@ _TASK: Final = f"SELECT {', '.join(Task.__struct_fields__)} FROM tasks "  # noqa
 
 async def read_tasks(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Task]:
     return {row[0]: Task(*row) for row in await connection.fetch(_TASK + "WHERE id = ANY($1)", ids)}
+
+
+async def read_sources(
+    connection: Connection, task_ids: Collection[UUID]
+) -> dict[UUID, list[tuple[UUID | None, str | None]]]:
+    """The sources (blob, URL) of those of these tasks that have more than one, in their order."""
+    found: dict[UUID, list[tuple[UUID | None, str | None]]] = {}
+    for row in await connection.fetch(
+        "SELECT task_id, source_id, source_url FROM task_sources WHERE task_id = ANY($1) ORDER BY task_id, position",
+        list(task_ids),
+    ):
+        found.setdefault(row["task_id"], []).append((row["source_id"], row["source_url"]))
+    return found
 
 
 async def list_tasks(

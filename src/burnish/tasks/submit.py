@@ -22,7 +22,6 @@ from burnish.credits.price import bounds
 from burnish.credits.prices import Prices
 from burnish.engines import catalogue
 from burnish.errors import Conflict, Expired, Failed, Invalid, Refused, Unavailable, explained
-from burnish.ids import new_id
 from burnish.keys.plan import Plans
 from burnish.limits.limit import OnLimit
 from burnish.limits.standing import Standing
@@ -32,8 +31,9 @@ from burnish.storage.postgres import Connection, Database
 from burnish.storage.statement import write
 from burnish.tasks import store
 from burnish.tasks.accounts import Accounts, lock_and_read
-from burnish.tasks.cost import Cost, cost_of
+from burnish.tasks.cost import Cost, cost_of, measures_of
 from burnish.tasks.decide import DAY, Ask, State, Verdict, apply, decide
+from burnish.tasks.sources import Given, given_of, next_unseen, places_of, refusal, waits_until
 from burnish.tasks.standing import standings
 from burnish.tasks.task import (
     FAILED,
@@ -67,8 +67,9 @@ class Once(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One task to be admitted, checked as far as it can be without the database. `source` is a blob's id or a URL.
-    `credit_cap`: what its key may spend in all. `callback_all`: its start is told too, not only its end.
+    """One task to be admitted, checked as far as it can be without the database. `sources`: a blob's id or a URL, or None
+    for what is only pretended, for each that its parameters name. `credit_cap`: what its key may spend in all.
+    `callback_all`: its start is told too, not only its end.
     """
 
     id: UUID
@@ -80,10 +81,10 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     parameters: msgspec.Struct
     input: bytes
     metadata: bytes | None
-    source: UUID | str | None
     max_attempts: int
     deadline_seconds: int
     retention_seconds: int
+    sources: tuple[UUID | str | None, ...] = ()
     priority: int = 0
     on_limit: OnLimit | None = None
     max_credits: int | None = None
@@ -220,6 +221,8 @@ class Submissions:
             parts = accounts.parts()
             if batch.rows:
                 parts.append(store.insert_tasks(batch.rows, now))
+            if several := [new for new in batch.rows if len(new.given) > 1]:
+                parts.append(store.insert_sources(several))
             if batch.once:
                 parts.append(store.remember(batch.once))
             await write(tx, parts)
@@ -231,7 +234,7 @@ class Submissions:
         self, tx: Connection, submissions: Sequence[Submission], accounts: Accounts, now: datetime
     ) -> _Batch:
         """What the decisions need, under the accounts' locks."""
-        wanted = {s.source for s in submissions if isinstance(s.source, UUID)}
+        wanted = {source for s in submissions for source in s.sources if isinstance(source, UUID)}
         sources = await blobs.share_blobs(tx, wanted) if wanted else {}
         once = {(s.account_id, s.once.route, s.once.key) for s in submissions if s.once is not None}
         remembered = await store.read_remembered(tx, once, now) if once else {}
@@ -246,22 +249,22 @@ class Submissions:
             return LATER
         if (replayed := _replayed(submission, batch)) is not None:
             return replayed
-        source = batch.sources.get(submission.source) if isinstance(submission.source, UUID) else None
-        if isinstance(submission.source, UUID) and (refusal := source_refusal(submission, source, batch.now)):
+        given = given_of(submission.sources, batch.sources)
+        if (refusal := source_refusal(submission, given, batch.now)) is not None:
             return refusal
-        size = (source.width, source.height) if source else (None, None)
+        measures = measures_of(given[0].blob if given else None)
         try:
-            cost = cost_of(self._prices, submission.model, submission.parameters, *size)
+            cost = cost_of(self._prices, submission.model, submission.parameters, *measures)
         except Failed as failed:
             return Invalid(failed.message, param="input", code=failed.reason)
-        return self._judge(submission, batch, source, cost)
+        return self._judge(submission, batch, given, cost)
 
     def _judge(
-        self, submission: Submission, batch: _Batch, source: Blob | None, cost: Cost | None
+        self, submission: Submission, batch: _Batch, given: tuple[Given, ...], cost: Cost | None
     ) -> Admission | Exception:
         """The decision on one that can be done, and what it makes of the account and the batch."""
         state = batch.accounts.states[submission.account_id]
-        seen = submission.source is None or (source is not None and source.type is not None)
+        seen = next_unseen(given) is None
         ask = Ask(
             task_id=submission.id,
             lane=LANES[submission.model.lane],
@@ -279,7 +282,7 @@ class Submissions:
             batch.judged.append((verdict.refusal, state, ask))
             return verdict.refusal
         tag = apply(state, ask, verdict, batch.accounts.times[ask.lane], batch.now)
-        new = _new(submission, verdict, tag, cost if state.plan.metered else None, source, batch.now)
+        new = _new(submission, verdict, tag, cost if state.plan.metered else None, given, batch.now)
         if verdict.refusal is None and (day := state.windows.get((DAY, ""))) is not None:
             new.day_starts_at = day[0].starts_at
         batch.rows.append(new)
@@ -292,21 +295,22 @@ class Submissions:
     async def _keep_sources(self, tx: Connection, batch: _Batch) -> None:
         """Blobs that URLs will be fetched into; and the inputs of tasks outlive their tasks' next day."""
         kept_until = batch.now + _INPUT_KEPT
-        waiting = [new.task for new in batch.rows if new.task.status == WAITING]
-        fetched = [
-            (t.source_id, t.account_id, t.environment, t.id, max(t.expires_at, kept_until))
-            for t in waiting
-            if t.source_url is not None and t.source_id is not None
-        ]
-        if fetched:
-            await blobs.insert_fetched(tx, fetched, batch.now)
-        short = {
-            new.task.source_id
+        fetched = {
+            source.source_id: (
+                source.source_id, t.account_id, t.environment, t.id, max(t.expires_at, kept_until)
+            )
             for new in batch.rows
-            if new.task.source_id is not None
-            and (blob := batch.sources.get(new.task.source_id))
-            and blob.object_key
-            and blob.expires_at < kept_until
+            if (t := new.task).status == WAITING
+            for source in new.given
+            if source.source_url is not None and source.source_id is not None
+        }  # fmt: skip
+        if fetched:
+            await blobs.insert_fetched(tx, list(fetched.values()), batch.now)
+        short = {
+            source.blob.id
+            for new in batch.rows
+            for source in new.given
+            if source.blob is not None and source.blob.object_key and source.blob.expires_at < kept_until
         }
         if short:
             await blobs.keep_until(tx, sorted(short), kept_until)
@@ -382,26 +386,28 @@ def _replayed(submission: Submission, batch: _Batch) -> Admission | Exception | 
     return Admission(task, replayed=True)
 
 
-def source_refusal(submission: Submission, source: Blob | None, now: datetime) -> Exception | None:
-    """Why this source cannot be taken, as far as it is known."""
-    param = "input.image"
+def source_refusal(submission: Submission, given: Sequence[Given], now: datetime) -> Refused | None:
+    """Why the first of these sources that cannot be taken cannot, as far as it is known; `param` names its place."""
+    for position, source in enumerate(given):
+        if source.source_id is None or source.source_url is not None:
+            continue
+        if (refused := _refusal(submission, source.blob, now)) is not None:
+            refused.param = places_of(submission.model, submission.parameters)[position]
+            return refused
+    return None
+
+
+def _refusal(submission: Submission, source: Blob | None, now: datetime) -> Refused | None:
     owner = (submission.account_id, submission.environment)
     if source is None or (source.account_id, source.environment) != owner:
-        return Invalid(
-            "There is no such upload. Give an upload's id, or a URL.", param=param, code="upload_not_found"
-        )
+        return Invalid("There is no such upload. Give an upload's id, or a URL.", code="upload_not_found")
     if source.expires_at <= now:
-        return Expired("This upload has expired. Upload the file again.", param=param, code="upload_expired")
+        return Expired("This upload has expired. Upload the file again.", code="upload_expired")
     if source.fault is not None:
         reason, _, message = source.fault.partition(": ")
-        return Invalid(message, param=param, code=reason)
-    if source.width is not None and source.height is not None:
-        refused = catalogue.output_refusal(
-            submission.model, submission.parameters, source.width, source.height
-        )
-        if refused:
-            return Invalid(refused[1], param=param, code=refused[0])
-    return None
+        return Invalid(message, code=reason)
+    refused = refusal(submission.model, submission.parameters, source)
+    return Invalid(refused[1], code=refused[0]) if refused else None
 
 
 def _new(
@@ -409,14 +415,14 @@ def _new(
     verdict: Verdict,
     tag: int | None,
     cost: Cost | None,
-    source: Blob | None,
+    given: tuple[Given, ...],
     now: datetime,
 ) -> store.New:
     """The task as it stands right after its insert. `cost`: where tasks cost anything."""
     status = verdict.status or ""
     failed, waits, queued = status == FAILED, status == WAITING, status == QUEUED
-    source_id = submission.source if isinstance(submission.source, UUID) else None
-    source_url = submission.source if isinstance(submission.source, str) else None
+    unseen = next_unseen(given) if waits else None
+    source = unseen or (given[0] if given else None)
     task = Task(
         id=submission.id,
         account_id=submission.account_id,
@@ -430,8 +436,8 @@ def _new(
         ready=tag is not None,
         input=submission.input,
         metadata=submission.metadata,
-        source_id=new_id() if waits and source is None else source_id,
-        source_url=source_url,
+        source_id=source.source_id if source else None,
+        source_url=source.source_url if source else None,
         retry_of=submission.retry_of,
         attempts=0,
         stage=None,
@@ -456,20 +462,12 @@ def _new(
         expires_at=now + _seconds(submission.retention_seconds),
         tag=tag,
     )
-    if not waits:
-        return store.New(task, tag)
-    # May its bytes be fetched now, and if not, how long are they waited for?
-    arrived = source is not None and source.object_key is not None
-    waits_until = source.expires_at if source is not None and not arrived else None
-    return store.New(task, tag, fetchable=source is None or arrived, waits_until=waits_until)
+    if unseen is None:
+        return store.New(task, tag, given)
+    # May the bytes be fetched now, and how long is waited for those that have not come?
+    return store.New(task, tag, given, fetchable=unseen.fetchable, waits_until=waits_until(given))
 
 
 @lru_cache(maxsize=1024)
 def _seconds(seconds: int) -> timedelta:
     return timedelta(seconds=seconds)
-
-
-def source_of(parameters: msgspec.Struct) -> str | None:
-    """What the parameters name as the picture to work on; None for a model that takes none."""
-    source: str | None = getattr(parameters, "image", None)
-    return source

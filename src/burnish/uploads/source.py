@@ -1,4 +1,4 @@
-"""What a client names as the media to work on: an upload's id, a link of ours, or an address on the internet."""
+"""What a client names as the media to work on: an upload's or an output's id, a link of ours, or an address on the internet."""
 
 from datetime import datetime
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from burnish.errors import Failed, Forbidden, Invalid
 from burnish.ids import from_wire
 from burnish.outbound import Outbound
-from burnish.uploads.blob import UPLOAD
+from burnish.uploads.blob import OUTPUT, UPLOAD
 from burnish.uploads.sign import Links
 
 
@@ -17,8 +17,13 @@ def read_source(given: str, param: str, links: Links, outbound: Outbound, now: d
         Invalid: neither; or an address that the guard refuses, with its reason as the code. `param` is passed on.
     """
     if "://" not in given:
-        if (blob_id := from_wire(UPLOAD, given)) is None:
-            raise Invalid("Give an upload's id (`upload_…`) or a URL.", param=param, code="upload_not_found")
+        blob_id = from_wire(UPLOAD, given) or from_wire(OUTPUT, given)
+        if blob_id is None:
+            raise Invalid(
+                "Give the id of an upload (`upload_…`) or of an output (`output_…`), or a URL.",
+                param=param,
+                code="upload_not_found",
+            )
         return blob_id
     try:
         if opened := links.known(given):

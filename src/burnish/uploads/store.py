@@ -123,13 +123,22 @@ async def take_fetched(
 
 
 async def let_fetch(tx: Connection, blob_id: UUID) -> bool:
-    """The bytes that tasks were waiting for are here; True when there are such tasks."""
-    status: str = await tx.execute(
-        "UPDATE tasks SET fetchable = true, waits_until = NULL "
-        "WHERE source_id = $1 AND status = 'waiting' AND leased_until IS NULL",
+    """The bytes that tasks were waiting for are here; True when there are such tasks. Of tasks with more sources, those that
+    wait for this one now may be fetched, and each waits no longer than for the rest.
+    """
+    rows = await tx.fetch(
+        """
+        UPDATE tasks t SET fetchable = t.fetchable OR (t.source_id = $1 AND t.leased_until IS NULL), waits_until = (
+            SELECT min(b.expires_at) FROM task_sources s JOIN blobs b ON b.id = s.source_id
+            WHERE s.task_id = t.id AND s.source_url IS NULL AND b.object_key IS NULL)
+        WHERE t.status = 'waiting' AND t.id = ANY(ARRAY(
+            SELECT id FROM tasks WHERE source_id = $1 AND status = 'waiting'
+            UNION SELECT task_id FROM task_sources WHERE source_id = $1))
+        RETURNING t.fetchable
+        """,
         blob_id,
     )
-    return not status.endswith(" 0")
+    return any(row["fetchable"] for row in rows)
 
 
 class Facts(NamedTuple):

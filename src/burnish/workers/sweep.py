@@ -5,7 +5,7 @@ each takes a bounded batch, and two workers at the same step do no harm.
 """
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from burnish import log
 from burnish.credits import store as credits_
@@ -17,6 +17,7 @@ from burnish.tasks import store as tasks
 from burnish.tasks.accounts import lock_accounts
 from burnish.tasks.close import close
 from burnish.tasks.follow import FOLLOWED
+from burnish.tasks.sources import place_in
 from burnish.tasks.task import FAILED, lane_topic, topic
 from burnish.uploads import store as blobs
 from burnish.uploads.receive import FETCH_TOPIC
@@ -74,10 +75,19 @@ async def _late_uploads(resources: Resources) -> None:
         return
     async with db.transaction() as tx:
         accounts = await lock_accounts(tx, {row["account_id"] for row in late}, resources.plans, now)
-        ended = await tasks.give_up_waiting(tx, [row["id"] for row in late], now)
+        given_up = [(row["id"], _missing(row)) for row in late]
+        ended = await tasks.give_up_waiting(tx, given_up, now)
         topics = await close(tx, accounts, ended, now)
         await accounts.write()
     db.news.announce(topics)
+
+
+def _missing(row: Any) -> str:
+    """What a task is told whose bytes did not come; of several sources, which."""
+    message = "The upload did not arrive in time. Make a new upload, send its bytes, then the task."
+    if row["position"] is None:
+        return message
+    return f"{place_in(row['model'], row['input'], row['position'])}: {message}"
 
 
 async def _raised_ceilings(resources: Resources) -> None:

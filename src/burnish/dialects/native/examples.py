@@ -66,6 +66,7 @@ ENDED_TASK: Final = msgspec.structs.replace(
     progress=1.0,
     outputs=[
         wire.OutputReply(
+            id=to_wire(OUTPUT, _NUMBER),
             url=_link(OUTPUT),
             type="image/jpeg",
             filename="photo-2x.jpg",

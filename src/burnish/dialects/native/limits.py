@@ -5,7 +5,8 @@ from typing import Final
 from burnish.dialects.native import examples, limits_wire
 from burnish.storage.postgres import LOST, away
 from burnish.tasks.accounts import look_at
-from burnish.tasks.quote import Measures, quote
+from burnish.tasks.cost import Measures
+from burnish.tasks.quote import quote
 from burnish.tasks.standing import standings
 from burnish.tasks.task import HEAVY, key_digits
 from burnish.web import bodies

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from math import ceil
 from typing import Annotated, Final, Literal
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 
 from burnish.credits.ledger import spendable
 from burnish.dialects.native import wire
-from burnish.engines.catalogue import find_model
+from burnish.engines.catalogue import Model, find_model
 from burnish.errors import Invalid
 from burnish.ids import new_id
 from burnish.keys.key import Key
@@ -19,7 +20,8 @@ from burnish.limits.names import SAME_NAME
 from burnish.limits.rate import Verdict
 from burnish.tasks.decide import CEILINGS, DAY, KEY_CREDITS, State, ceilings
 from burnish.tasks.quote import Quote, outcome
-from burnish.tasks.submit import Submission, parameters_of, source_of
+from burnish.tasks.sources import places_of, sources_of
+from burnish.tasks.submit import Submission, parameters_of
 from burnish.tasks.task import HEAVY, key_digits
 from burnish.web.request import Request
 
@@ -33,7 +35,7 @@ class QuoteRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     input: Annotated[
         msgspec.Raw,
         wire.says(
-            "The model's parameters; the picture itself may be left out.",
+            "The model's parameters; the pictures themselves may be left out.",
             extra_json_schema={"type": "object"},
         ),
     ]
@@ -146,7 +148,7 @@ QUOTE_REQUEST: Final = msgspec.json.Decoder(QuoteRequest)
 
 
 def quoted(request: Request, key: Key, asked: QuoteRequest) -> Submission:
-    """The same of a task that is only asked about; a picture that is left out is any picture.
+    """The same of a task that is only asked about; pictures that are left out are any.
 
     Raises:
         Invalid: `param` names the field.
@@ -155,7 +157,6 @@ def quoted(request: Request, key: Key, asked: QuoteRequest) -> Submission:
         raise Invalid("Give both `width` and `height`, or neither.", param="width")
     settings = request.resources.settings
     model, parameters = parameters_of(asked.model, _with_sources(asked), hidden=settings.testing)
-    image = source_of(parameters)
     return Submission(
         id=new_id(),
         account_id=key.account_id,
@@ -166,7 +167,10 @@ def quoted(request: Request, key: Key, asked: QuoteRequest) -> Submission:
         parameters=parameters,
         input=b"",
         metadata=None,
-        source=_ANY if image == _ANY else wire.source(request, key, parameters),
+        sources=tuple(
+            _ANY if given == _ANY else wire.source(request, key, given, place)
+            for given, place in zip(sources_of(model, parameters), places_of(model, parameters), strict=True)
+        ),
         max_attempts=1,
         deadline_seconds=1,
         retention_seconds=1,
@@ -176,7 +180,7 @@ def quoted(request: Request, key: Key, asked: QuoteRequest) -> Submission:
     )
 
 
-#: Stands for a picture that a quote does not name.
+#: Stands for a source that a quote does not name.
 _ANY: Final = "any"
 
 
@@ -185,7 +189,24 @@ def _with_sources(asked: QuoteRequest) -> bytes:
     given = msgspec.json.decode(asked.input)
     if model is None or not isinstance(given, dict):
         return bytes(asked.input)
-    return _ENCODE(dict.fromkeys(model.sources, _ANY) | given)
+    return _ENCODE(_any_sources(model) | given)
+
+
+@cache
+def _any_sources(model: Model) -> dict[str, str | list[str]]:
+    """Each parameter that names bytes and must be given, with as many sources as it wants at least."""
+    struct = msgspec.inspect.type_info(model.parameters)
+    assert isinstance(struct, msgspec.inspect.StructType)
+    found: dict[str, str | list[str]] = {}
+    for field in struct.fields:
+        kind = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+        if field.encode_name not in model.sources or not field.required:
+            continue
+        if isinstance(kind, msgspec.inspect.ListType):
+            found[field.encode_name] = [_ANY] * (kind.min_length or 1)
+        else:
+            found[field.encode_name] = _ANY
+    return found
 
 
 def quote_reply(model: str, quote: Quote) -> QuoteReply:

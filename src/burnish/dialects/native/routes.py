@@ -49,9 +49,9 @@ async def create(request: Request) -> Reply:
 async def retry(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     task = await task_of(request, key)
-    return await _admitted(
-        request, key, submission_again(task, key, request.id, wire.once(request, key, b""))
-    )
+    once = wire.once(request, key, b"")
+    again = await submission_again(request.resources.db, task, key, request.id, once)
+    return await _admitted(request, key, again)
 
 
 async def _admitted(request: Request, key: Key, submission: Submission) -> Reply:

@@ -22,7 +22,8 @@ from burnish.keys.key import Key
 from burnish.settings import Uploads
 from burnish.tasks import magic
 from burnish.tasks.outlook import NOTHING, Outlook
-from burnish.tasks.submit import Once, Submission, parameters_of, source_of
+from burnish.tasks.sources import places_of, sources_of
+from burnish.tasks.submit import Once, Submission, parameters_of
 from burnish.tasks.task import OutputRecord, Task, outputs_of, price_of
 from burnish.uploads.blob import OUTPUT, UPLOAD, Blob, kept_seconds
 from burnish.uploads.sign import Links
@@ -184,6 +185,7 @@ class Cost(Struct, frozen=True, kw_only=True):
 class OutputReply(Struct, frozen=True, kw_only=True):
     """One thing that a task made."""
 
+    id: Annotated[str, says("May be the input of other tasks as long as its bytes are there.")]
     url: Annotated[str, says("Its bytes, for whoever has this link, until `expires_at`; ranges are served.")]
     type: Annotated[str, says("Media type.")]
     filename: Annotated[str, says("What it is called when it is saved.")]
@@ -383,7 +385,10 @@ def submission(request: Request, key: Key, asked: TaskRequest, body: bytes) -> S
         parameters=parameters,
         input=input_,
         metadata=_kept(asked.metadata) if asked.metadata is not None else None,
-        source=source(request, key, parameters),
+        sources=tuple(
+            source(request, key, given, place)
+            for given, place in zip(sources_of(model, parameters), places_of(model, parameters), strict=True)
+        ),
         max_attempts=settings.tasks.max_attempts,
         deadline_seconds=_within("deadline_seconds", asked.deadline_seconds, longest)
         or min(model.deadline_seconds, longest),
@@ -398,20 +403,18 @@ def submission(request: Request, key: Key, asked: TaskRequest, body: bytes) -> S
         callback_all=asked.callback.when == "all" if asked.callback else None,
         once=once(request, key, body),
     )
-    if (refusal := magic.refusal(source_of(parameters))) is not None:
-        raise refusal
+    for given in sources_of(model, parameters):
+        if (refusal := magic.refusal(given)) is not None:
+            raise refusal
     return admissible
 
 
-def source(request: Request, key: Key, parameters: Struct) -> UUID | str | None:
-    """The picture that the parameters name: a blob's id, or a URL. Of a test key no URL: nothing is fetched for it."""
-    image = source_of(parameters)
-    if image is None:
+def source(request: Request, key: Key, given: str, place: str) -> UUID | str | None:
+    """A source that the parameters name at `place`: a blob's id, or a URL. Of a test key no URL: nothing is fetched for it."""
+    if magic.is_magic(given):
+        magic.read(given, place, test=key.test)
         return None
-    if magic.is_magic(image):
-        magic.read(image, "input.image", test=key.test)
-        return None
-    found = read_source(image, "input.image", request.site.links, request.resources.outbound, request.now)
+    found = read_source(given, place, request.site.links, request.resources.outbound, request.now)
     return None if key.test and isinstance(found, str) else found
 
 
@@ -493,6 +496,7 @@ def _cost(task: Task) -> Cost:
 
 def _output_reply(record: OutputRecord, task: Task, links: Links) -> OutputReply:
     return OutputReply(
+        id=to_wire(OUTPUT, record.id),
         url=links.get(OUTPUT, record.id, task.expires_at),
         type=record.type,
         filename=record.filename,

@@ -23,7 +23,9 @@ _LONGEST_SIDE: Final = {"webp": ("WebP", 16_383), "jpeg": ("JPEG", 65_500)}
 
 # --- parameters that many models have -------------------------------------------------------------------------------
 
-Source = Annotated[str, Meta(min_length=1, max_length=8192, description="An upload's id, or a URL.")]
+Source = Annotated[
+    str, Meta(min_length=1, max_length=8192, description="The id of an upload or an output, or a URL.")
+]
 Format = Annotated[
     Literal["png", "jpeg", "webp", "tiff"] | None,
     Meta(description="What to write. Left out: as the input where it can be written, else png."),

@@ -48,7 +48,7 @@ MODELS: Final = (
         runner=IN_THE_WORKER,
         lane="light",
         parameters=NoopSources,
-        price="noop",
+        price="photo-standard",
         sources=("images",),
         public=False,
     ),
