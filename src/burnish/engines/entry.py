@@ -266,8 +266,10 @@ def _step(control: wire.Channel, job: _Job) -> bool:
 
 
 def _broken(job: _Job, error: Exception) -> wire.Broken:
-    """OpenVINO says only in words that memory was short."""
-    short = isinstance(error, MemoryError) or "alloc" in str(error)
+    """What a runner refuses has its own words; OpenVINO says only in words that memory was short."""
+    if isinstance(error, Failed):
+        return wire.Broken(job.id, error.reason, error.message, "refused by the runner")
+    short = isinstance(error, MemoryError) or "alloc" in str(error).lower()
     if short or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         reason = "engine_refused"
         message = "The engine had not enough memory for this picture. Send a smaller one, or ask for less."

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import noop, upscale
+from burnish.engines.catalogue import merge, noop, upscale
+from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
     Limits,
@@ -28,6 +29,7 @@ from burnish.engines.catalogue.upscale import Upscale
 __all__ = [
     "IN_THE_WORKER",
     "Limits",
+    "Merge",
     "Model",
     "Noop",
     "NoopSources",
@@ -48,9 +50,9 @@ __all__ = [
     "too_many_pixels",
 ]
 
-_MODELS: Final = {model.name: model for model in (*upscale.MODELS, *noop.MODELS)}
+_MODELS: Final = {model.name: model for model in (*upscale.MODELS, *merge.MODELS, *noop.MODELS)}
 #: Every module that an inference child loads, those of stages too.
-_RUNNERS: Final = ("burnish.engines.runners.upscale",)
+_RUNNERS: Final = ("burnish.engines.runners.upscale", "burnish.engines.runners.merge")
 
 
 def find_model(name: str) -> Model | None:

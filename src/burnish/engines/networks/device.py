@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import cv2
 import openvino as ov
 
 from burnish.engines.networks.streams import Streams
@@ -15,6 +16,7 @@ class Device:
     """`threads`: of everything that is computed at one time. `precision`: bf16 or f32, of 8-bit pictures."""
 
     def __init__(self, threads: int, precision: str) -> None:
+        cv2.setNumThreads(threads)  # OpenCV's pool is one for the whole process
         self.core = ov.Core()
         self.threads = threads
         self.streams = Streams(threads, STREAMS)

@@ -1,0 +1,1 @@
+"""What is done to photos: pure functions on pixels, numpy and OpenCV, no files and no state."""
