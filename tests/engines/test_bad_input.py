@@ -84,7 +84,6 @@ async def ended(engines: Engines, work: Job) -> Failed | None:
         (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "SVG"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"%PDF-1.7 ....", "PDF"),
-        (b"\0\0\0\x20ftypheic\0\0\0\0mif1heic", "HEIF"),
         (b"PK\x03\x04aaaaaaaa", "ZIP"),
         (b"RIFF\0\0\0\0WAVEfmt ", "recording"),
         (b"\x00" * 100, "not a picture"),

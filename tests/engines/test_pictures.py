@@ -29,7 +29,7 @@ def decoded(
 ) -> tuple[Pixels, Picture, Metadata, dict[str, str]]:
     target = os.open(tmp_path / "pixels", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
-        picture, _, metadata, notes = read.decode(io.BytesIO(data), target, most, lambda _pixels: None)
+        picture, _, metadata, notes, _ = read.decode(io.BytesIO(data), target, most, lambda _pixels: None)
         raw = os.pread(target, picture.size_bytes + 1, 0)
     finally:
         os.close(target)

@@ -17,9 +17,10 @@ CATCH_ALLS = {
         "whatever a hostile file raises is that job's alone, and the parent hears it",
     ),
     "src/burnish/engines/pictures/metadata.py": (
-        2,
+        3,
         "EXIF is hostile; what cannot be read is left out, and told",
     ),
+    "src/burnish/engines/pictures/shot.py": (1, "EXIF is hostile; what cannot be read says nothing"),
     "src/burnish/storage/group.py": (
         1,
         "each caller of a group gets the fault, and raises it in its own place",

@@ -33,7 +33,7 @@ from burnish.tasks.task import HEAVY, LIGHT, Claimed, outputs_of
 from tasks.story import Story, a_submission
 from waiting import until
 
-FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp", "tiff")
+FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp", "avif", "tiff")
 
 
 # --- the picture --------------------------------------------------------------------------------------------------
@@ -54,14 +54,16 @@ def pixels(picture: bytes) -> NDArray[np.uint8]:
     [(1, 1), (2, 1), (1, 2), (3, 5), (17, 33), (64, 64), (1000, 1), (1, 1000), (2048, 1536), (333, 4097)],
 )
 def test_every_format_holds_the_same_stripes(width: int, height: int) -> None:
-    """PNG, WebP and TIFF to the level, JPEG to two; in colour, and as large as was asked, however narrow that is."""
+    """PNG, WebP and TIFF to the level, JPEG and AVIF to two; in colour, and as large as was asked, however narrow that is."""
     expected = pixels(made(width, height, "png"))
     assert expected.shape == (height, width, 3)
     assert (expected == expected[..., :1]).all()
     for format_ in FORMATS:
         picture = made(width, height, format_)
         assert str(Image.open(io.BytesIO(picture)).format).lower() == format_
-        assert np.abs(pixels(picture).astype(int) - expected).max() <= (2 if format_ == "jpeg" else 0)
+        assert np.abs(pixels(picture).astype(int) - expected).max() <= (
+            2 if format_ in ("jpeg", "avif") else 0
+        )
 
 
 def test_the_stripes_run_from_corner_to_corner() -> None:
@@ -101,7 +103,7 @@ async def can(engines: Engines, type_: str, width: int, height: int, **params: A
 @pytest.mark.parametrize("format_", FORMATS)
 async def test_the_largest_picture_takes_no_time(engines: Engines, format_: Format) -> None:
     """The largest that the model makes: within two seconds, in a child that may take a few rows' memory; a small file."""
-    side = 4_095 if format_ == "webp" else 5_196
+    side = {"webp": 4_095, "avif": 4_096}.get(format_, 5_196)
     begun = time.monotonic()
     output = await can(engines, "image/jpeg", side, side, scale=4, format=format_)
     assert time.monotonic() - begun < 2
@@ -122,6 +124,8 @@ async def test_the_largest_picture_takes_no_time(engines: Engines, format_: Form
         ("image/jpeg", 30, "jpeg"),
         ("image/webp", 30, "webp"),
         ("image/tiff", 30, "tiff"),
+        ("image/avif", 30, "avif"),
+        ("image/heic", 30, "png"),
         ("image/bmp", 30, "png"),
         ("image/gif", 30, "png"),
         ("image/webp", 8_192, "png"),

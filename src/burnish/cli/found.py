@@ -11,7 +11,26 @@ from pathlib import Path
 from typing import Final
 
 #: What is taken from a folder. A file that is named itself may be called anything.
-PICTURES: Final = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+PICTURES: Final = frozenset(
+    {
+        *(
+            ".jpg",
+            ".jpeg",
+            ".jfif",
+            ".png",
+            ".webp",
+            ".bmp",
+            ".tif",
+            ".tiff",
+            ".gif",
+            ".heic",
+            ".heif",
+            ".avif",
+            ".tga",
+        ),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    }
+)
 
 
 class NothingFound(Exception):

@@ -20,6 +20,7 @@ _ENDINGS: Final = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg"),
     "webp": (".webp",),
+    "avif": (".avif",),
     "tiff": (".tiff", ".tif"),
 }
 _ENDING_OF_TYPE: Final = {

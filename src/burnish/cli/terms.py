@@ -47,8 +47,16 @@ def words(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "windows.same_name", f"{uploads}; {_over(name_, name_.on_limit)}"
     yield "weight", f"{plan.weight:,}: its share of the workers while others want them too"
     yield "metered", "tasks cost credits" if plan.metered else "nothing costs credits"
+    yield from _sizes(plan)
     if plan.retention_seconds is not None:
         yield "retention_seconds", f"media is kept for {_length(plan.retention_seconds)}"
+
+
+def _sizes(plan: Plan) -> Iterator[tuple[str, str]]:
+    for name, what in (("max_input_megapixels", "sent"), ("max_output_megapixels", "made")):
+        most: float | None = getattr(plan, name)
+        if most is not None:
+            yield name, f"a picture that is {what} has at most {most:g} megapixels"
 
 
 def _over(limit: Limit, on_limit: str) -> str:

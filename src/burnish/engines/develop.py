@@ -34,6 +34,21 @@ EXTENSIONS: Final = {
     "image/tiff": "tiff",
     "image/bmp": "bmp",
     "image/gif": "gif",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/x-tga": "tga",
+    "image/x-adobe-dng": "dng",
+    "image/x-canon-cr2": "cr2",
+    "image/x-canon-cr3": "cr3",
+    "image/x-nikon-nef": "nef",
+    "image/x-sony-arw": "arw",
+    "image/x-fuji-raf": "raf",
+    "image/x-olympus-orf": "orf",
+    "image/x-panasonic-rw2": "rw2",
+    "image/x-pentax-pef": "pef",
+    "image/x-samsung-srw": "srw",
+    "image/x-raw": "raw",
     "application/json": "json",
     "video/mp4": "mp4",
     "video/quicktime": "mov",
@@ -51,18 +66,23 @@ _WRITTEN: Final[dict[str, wire.Format]] = {
     "image/jpeg": "jpeg",
     "image/png": "png",
     "image/webp": "webp",
+    "image/avif": "avif",
     "image/tiff": "tiff",
 }
 #: Formats that hold transparency.
-_WITH_ALPHA: Final = ("png", "webp", "tiff")
+_WITH_ALPHA: Final = ("png", "webp", "avif", "tiff")
 #: Sources decoded at the same time; each takes the memory of a picture.
 _DECODED_AT_ONCE: Final = 2
-#: Address space for encoding, in bytes a pixel, beside the raw pixels: a transparent picture to JPEG needs the most.
+#: Address space for encoding, in bytes a pixel, beside the raw pixels: a transparent picture to JPEG needs the most; and
+#: for AVIF, 28 measured.
 _ENCODE_BYTES_PER_PIXEL: Final = 24
+_AVIF_BYTES_PER_PIXEL: Final = 32
 #: Address space for a canned picture of any size: a few rows of it.
 _CANNED_BYTES: Final = 64 * 1024 * 1024
 #: An encoded file is at most this much longer than its raw pixels.
 _OVERHEAD_BYTES: Final = 16 * 1024 * 1024
+#: Of a file's name only its end means anything.
+_NAME_CHARACTERS: Final = 32
 #: Longest data that a runner may answer with, as JSON.
 _DATA_BYTES: Final = 1024 * 1024
 
@@ -171,12 +191,13 @@ class Developer:
     async def _decode_all(self, job: Job, sources: Sequence[Memory]) -> list[wire.Decoded]:
         room = asyncio.Semaphore(_DECODED_AT_ONCE)
 
-        async def decode(descriptor: int, pixels: Memory) -> wire.Decoded:
+        async def decode(descriptor: int, filename: str, pixels: Memory) -> wire.Decoded:
             async with room:
-                return await self._decode(job, descriptor, pixels)
+                return await self._decode(job, descriptor, filename, pixels)
 
-        both = zip(job.source_fds, sources, strict=True)
-        work = [asyncio.create_task(decode(descriptor, pixels)) for descriptor, pixels in both]
+        names = job.filenames or [""] * len(sources)
+        each = zip(job.source_fds, names, sources, strict=True)
+        work = [asyncio.create_task(decode(*one)) for one in each]
         try:
             return await asyncio.gather(*work)
         finally:
@@ -184,10 +205,11 @@ class Developer:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
 
-    async def _decode(self, job: Job, descriptor: int, pixels: Memory) -> wire.Decoded:
+    async def _decode(self, job: Job, descriptor: int, filename: str, pixels: Memory) -> wire.Decoded:
         most = self._own_limits(job.model).max_pixels
         allowed = limits(job.deadline_seconds, self._settings.memory_bytes, file_bytes=most * 8)
-        decoded = await self.asked(wire.Decode(allowed, most), [descriptor, pixels.fd], wire.Decoded)
+        question = wire.Decode(allowed, most, last_part(filename))
+        decoded = await self.asked(question, [descriptor, pixels.fd], wire.Decoded)
         if decoded.picture.pixels > most or pixels.size_bytes != decoded.picture.size_bytes:
             _log.warning("codec child lied", picture=decoded.picture, size_bytes=pixels.size_bytes)
             raise Failed("internal", "Reading the picture failed on our side. It may be tried again.")
@@ -258,9 +280,8 @@ class Developer:
     ) -> Output:
         rendering = _rendering(job.params)
         format_ = _format(job, first.type, picture)
-        needed = min(
-            picture.pixels * _ENCODE_BYTES_PER_PIXEL + picture.size_bytes, self._settings.memory_bytes
-        )
+        each = _AVIF_BYTES_PER_PIXEL if format_ == "avif" else _ENCODE_BYTES_PER_PIXEL
+        needed = min(picture.pixels * each + picture.size_bytes, self._settings.memory_bytes)
         question = wire.Encode(
             limits=limits(
                 job.deadline_seconds, needed, file_bytes=picture.size_bytes * 9 // 8 + _OVERHEAD_BYTES
@@ -288,6 +309,11 @@ class Developer:
 
 def _report(progress: Progress, stage: int, stages: int, fraction: float) -> None:
     progress("working", (stage + fraction) / stages)
+
+
+def last_part(filename: str | None) -> str:
+    """As much of a file's name as tells what it may be."""
+    return (filename or "")[-_NAME_CHARACTERS:]
 
 
 def limits(deadline_seconds: float, memory_bytes: int, *, file_bytes: int) -> wire.Limits:

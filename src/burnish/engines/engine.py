@@ -16,7 +16,16 @@ from msgspec import Struct
 from burnish import log, settings
 from burnish.engines import catalogue, codec, wire
 from burnish.engines.catalogue import Model, Noop, NoopSources
-from burnish.engines.develop import EXTENSIONS, Developer, Job, Output, Progress, data_output, limits
+from burnish.engines.develop import (
+    EXTENSIONS,
+    Developer,
+    Job,
+    Output,
+    Progress,
+    data_output,
+    last_part,
+    limits,
+)
 from burnish.engines.inference import Inference
 from burnish.errors import STATUS_REASONS, Failed, Unusable
 
@@ -77,15 +86,18 @@ class Engines:
             await asyncio.gather(self._loading, return_exceptions=True)
         await asyncio.gather(self._codec.close(), self._inference.close())
 
-    async def probe(self, account: UUID, source_fd: int, deadline_seconds: float) -> Probe:
-        """Read the header of a file, in a child of its own.
+    async def probe(
+        self, account: UUID, source_fd: int, deadline_seconds: float, filename: str | None = None
+    ) -> Probe:
+        """Read the header of a file that was called `filename`, in a child of its own.
 
         Raises:
             Failed: unsupported_format, decode_failed, input_too_large, deadline_exceeded, internal.
         """
         del account  # no child serves two files, so none serves two accounts
         memory_bytes = _HEADER_BYTES + os.fstat(source_fd).st_size
-        question = wire.Probe(limits(deadline_seconds, memory_bytes, file_bytes=0), self._settings.max_pixels)
+        allowed = limits(deadline_seconds, memory_bytes, file_bytes=0)
+        question = wire.Probe(allowed, self._settings.max_pixels, last_part(filename))
         async with _deadline(deadline_seconds):
             found = await self._developer.asked(question, [source_fd], wire.Probed)
         if found.type not in EXTENSIONS:
@@ -136,7 +148,7 @@ class Engines:
         progress("working", 0.0)
         given: list[dict[str, object]] = []
         for fd, filename in zip(job.source_fds, job.filenames, strict=True):
-            probe = await self.probe(job.account, fd, job.deadline_seconds)
+            probe = await self.probe(job.account, fd, job.deadline_seconds, filename)
             size_bytes = os.fstat(fd).st_size
             given.append({"filename": filename, "type": probe.type, "size_bytes": size_bytes})
         return [data_output({"sources": given}, role or None) for role in params.roles]

@@ -144,13 +144,15 @@ def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: F
 
     match question:
         case wire.Probe():
-            return probed(source, question.max_pixels)
+            return probed(source, question.max_pixels, question.filename)
         case wire.Decode():
 
             def allow(pixels: int) -> None:
                 fence.limit_memory(pixels * read.BYTES_PER_PIXEL + os.fstat(descriptors[0]).st_size)
 
-            return wire.Decoded(*read.decode(source, descriptors[1], question.max_pixels, allow))
+            return wire.Decoded(
+                *read.decode(source, descriptors[1], question.max_pixels, allow, question.filename)
+            )
         case wire.Encode():
             with open(descriptors[1], "wb", closefd=False) as out:
                 return wire.Encoded(write.encode(descriptors[0], question, out))

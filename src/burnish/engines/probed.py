@@ -11,8 +11,8 @@ from burnish.engines.wire import Probed
 _GIF: Final = "image/gif"
 
 
-def probed(source: IO[bytes], max_pixels: int) -> Probed:
-    """What the file is. Raises Failed: unsupported_format, decode_failed, input_too_large."""
+def probed(source: IO[bytes], max_pixels: int, filename: str = "") -> Probed:
+    """What the file is, which was called `filename`. Raises Failed: unsupported_format, decode_failed, input_too_large."""
     source.seek(0)
     known = sniff.film(source.read(sniff.HEAD_BYTES))
     source.seek(0)
@@ -20,7 +20,7 @@ def probed(source: IO[bytes], max_pixels: int) -> Probed:
         demuxer, type_ = known
         width, height, timing = films.probe(source, demuxer)
         return Probed(type_, width, height, timing.frames, timing.seconds, timing.frame_rate)
-    found = Probed(*read.probe(source, max_pixels))
+    found = Probed(*read.probe(source, max_pixels, filename))
     if found.type != _GIF or found.frames == 1:
         return found
     timing = films.timing_of(source, "gif")

@@ -21,7 +21,7 @@ _LENGTH: Final = struct.Struct("<I")
 
 Side = Annotated[int, Meta(ge=1, le=1_000_000)]
 Channels = Literal[1, 2, 3, 4]
-Format = Literal["jpeg", "png", "webp", "tiff"]
+Format = Literal["jpeg", "png", "webp", "avif", "tiff"]
 
 
 class Picture(Struct, frozen=True):
@@ -113,17 +113,19 @@ class Ended(Message, frozen=True):
 
 
 class Probe(Message, frozen=True):
-    """Read the header of the file sent along."""
+    """Read the header of the file sent along, which was called `filename`; "" where nobody said."""
 
     limits: Limits
     max_pixels: int
+    filename: str = ""
 
 
 class Decode(Message, frozen=True):
-    """Decode the file sent first into the empty memory sent second."""
+    """Decode the file sent first, which was called `filename`, into the empty memory sent second."""
 
     limits: Limits
     max_pixels: int
+    filename: str = ""
 
 
 class Encode(Message, frozen=True):

@@ -26,6 +26,9 @@ OWNER: Final = "owner"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
 
+Megapixels = Annotated[float, Meta(gt=0, le=10_000)]
+
+
 class Rates(Struct, frozen=True, cache_hash=True, kw_only=True, forbid_unknown_fields=True):
     """Requests of one key: for creating and for reading, or both from one bucket."""
 
@@ -59,12 +62,16 @@ class Windows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an account may do. `metered`: whether tasks cost credits; `credits_low`: below so many it is told."""
+    """What an account may do. `metered`: whether tasks cost credits; `credits_low`: below so many it is told.
+    `max_input_megapixels`, `max_output_megapixels`: of a picture that it sends, and of one that is made for it.
+    """
 
     weight: Annotated[int, Meta(ge=1, le=1_000)] = 100
     metered: bool = True
     credits_low: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     retention_seconds: Annotated[int, Meta(ge=60, le=315_360_000)] | None = None
+    max_input_megapixels: Megapixels | None = None
+    max_output_megapixels: Megapixels | None = None
     rates: Rates = Rates()
     at_once: AtOnce = AtOnce()
     windows: Windows = Windows()

@@ -18,7 +18,7 @@ from burnish.credits.prices import Prices
 from burnish.engines import catalogue
 from burnish.engines.catalogue import Model
 from burnish.errors import Failed
-from burnish.keys.plan import Plans
+from burnish.keys.plan import Plan, Plans
 from burnish.keys.store import read_caps
 from burnish.settings import Tasks as TaskSettings
 from burnish.storage.group import LATER, Group, Later
@@ -29,6 +29,7 @@ from burnish.tasks.accounts import Accounts, lock_accounts
 from burnish.tasks.close import close
 from burnish.tasks.cost import Cost, cost_of, measures_of
 from burnish.tasks.decide import Ask, apply, decide
+from burnish.tasks.sizes import size_refusal
 from burnish.tasks.sources import Given, Header, next_unseen, places_of, refusal, waits_until
 from burnish.tasks.task import Claimed, key_digits, lane_topic, topic
 from burnish.uploads import store as blobs
@@ -192,6 +193,8 @@ class Arrivals:
         if isinstance(judged, Failed):
             return judged
         state = accounts.states[task.account_id]
+        if refused := _over(arrival, given, state.plan):
+            return refused
         ask = Ask(
             task_id=task.id,
             lane=task.lane,
@@ -262,6 +265,22 @@ class Arrivals:
             {lane_topic(task.lane) for task in tasks} | {topic(task.id) for task in tasks} | {FETCH_TOPIC}
         )
         return [LATER if task.id in waiting else True for task in tasks]
+
+
+def _over(arrival: _Arrival, given: tuple[Given, ...], plan: Plan) -> Failed | None:
+    """Why the plan does not take a source of this size; of several, the first such, by its place."""
+    task = arrival.seen.task
+    model = catalogue.find_model(task.model)
+    if model is None:
+        return None
+    parameters = msgspec.json.decode(task.input, type=model.parameters)
+    for position, header in enumerate([source.blob for source in given] or [arrival.seen]):
+        if header is None or header.width is None or header.height is None:
+            continue
+        if refused := size_refusal(model, parameters, plan, header.width, header.height):
+            failed = Failed(*refused)
+            return failed.at(arrival.places[position]) if given else failed
+    return None
 
 
 def _fault(failed: Failed | None) -> str | None:

@@ -17,6 +17,7 @@ from burnish.storage.postgres import LOST, Database, away
 from burnish.tasks.accounts import look_at
 from burnish.tasks.cost import Measures, cost_of, measures_of
 from burnish.tasks.decide import Ask, Verdict, decide
+from burnish.tasks.sizes import size_refusal
 from burnish.tasks.sources import given_of, next_unseen
 from burnish.tasks.standing import standings
 from burnish.tasks.submit import Submission, source_refusal
@@ -63,7 +64,7 @@ async def quote(
     except (*LOST, TimeoutError) as error:
         raise away(error) from error
     given = given_of(submission.sources, found)
-    if (refusal := source_refusal(submission, given, now)) is not None:
+    if (refusal := source_refusal(submission, given, state.plan, now)) is not None:
         raise refusal
     known = given[0].blob if given and next_unseen(given) is None else None
     measures = measures_of(known) if known else declared
@@ -76,7 +77,7 @@ async def quote(
     if (
         width
         and height
-        and (refused := catalogue.output_refusal(submission.model, submission.parameters, width, height))
+        and (refused := size_refusal(submission.model, submission.parameters, state.plan, width, height))
     ):
         raise Invalid(refused[1], param="input", code=refused[0])
     lowest, highest = (cost.credits, cost.credits) if cost else bounds(rule)

@@ -22,7 +22,7 @@ from burnish.credits.price import bounds
 from burnish.credits.prices import Prices
 from burnish.engines import catalogue
 from burnish.errors import Conflict, Expired, Failed, Invalid, Refused, Unavailable, explained
-from burnish.keys.plan import Plans
+from burnish.keys.plan import Plan, Plans
 from burnish.limits.limit import OnLimit
 from burnish.limits.standing import Standing
 from burnish.settings import Tasks as TaskSettings
@@ -33,6 +33,7 @@ from burnish.tasks import store
 from burnish.tasks.accounts import Accounts, lock_and_read
 from burnish.tasks.cost import Cost, cost_of, measures_of
 from burnish.tasks.decide import DAY, Ask, State, Verdict, apply, decide
+from burnish.tasks.sizes import size_refusal
 from burnish.tasks.sources import Given, given_of, next_unseen, places_of, refusal, waits_until
 from burnish.tasks.standing import standings
 from burnish.tasks.task import (
@@ -250,7 +251,8 @@ class Submissions:
         if (replayed := _replayed(submission, batch)) is not None:
             return replayed
         given = given_of(submission.sources, batch.sources)
-        if (refusal := source_refusal(submission, given, batch.now)) is not None:
+        plan = batch.accounts.states[submission.account_id].plan
+        if (refusal := source_refusal(submission, given, plan, batch.now)) is not None:
             return refusal
         measures = measures_of(given[0].blob if given else None)
         try:
@@ -386,18 +388,20 @@ def _replayed(submission: Submission, batch: _Batch) -> Admission | Exception | 
     return Admission(task, replayed=True)
 
 
-def source_refusal(submission: Submission, given: Sequence[Given], now: datetime) -> Refused | None:
-    """Why the first of these sources that cannot be taken cannot, as far as it is known; `param` names its place."""
+def source_refusal(
+    submission: Submission, given: Sequence[Given], plan: Plan, now: datetime
+) -> Refused | None:
+    """Why an account of this plan cannot have the first of these sources taken that it cannot, as far as it is known; `param` names its place."""
     for position, source in enumerate(given):
         if source.source_id is None or source.source_url is not None:
             continue
-        if (refused := _refusal(submission, source.blob, now)) is not None:
+        if (refused := _refusal(submission, source.blob, plan, now)) is not None:
             refused.param = places_of(submission.model, submission.parameters)[position]
             return refused
     return None
 
 
-def _refusal(submission: Submission, source: Blob | None, now: datetime) -> Refused | None:
+def _refusal(submission: Submission, source: Blob | None, plan: Plan, now: datetime) -> Refused | None:
     owner = (submission.account_id, submission.environment)
     if source is None or (source.account_id, source.environment) != owner:
         return Invalid("There is no such upload. Give an upload's id, or a URL.", code="upload_not_found")
@@ -407,6 +411,8 @@ def _refusal(submission: Submission, source: Blob | None, now: datetime) -> Refu
         reason, _, message = source.fault.partition(": ")
         return Invalid(message, code=reason)
     refused = refusal(submission.model, submission.parameters, source)
+    if refused is None and source.width is not None and source.height is not None:
+        refused = size_refusal(submission.model, submission.parameters, plan, source.width, source.height)
     return Invalid(refused[1], code=refused[0]) if refused else None
 
 

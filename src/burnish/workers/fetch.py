@@ -76,7 +76,8 @@ async def _fetched(resources: Resources, engines: Engines, task: Claimed, file: 
 
 
 async def _probed(seen: Seen, engines: Engines, file: BinaryIO) -> Seen:
-    probe = await engines.probe(seen.task.account_id, file.fileno(), _PROBE_SECONDS)
+    filename = seen.filename or seen.task.filename
+    probe = await engines.probe(seen.task.account_id, file.fileno(), _PROBE_SECONDS, filename)
     return replace(
         seen,
         type=probe.type,

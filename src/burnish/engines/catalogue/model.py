@@ -16,10 +16,29 @@ Lane = Literal["light", "heavy"]
 #: The runner of models that a worker answers itself, without bytes and without a child.
 IN_THE_WORKER: Final = ""
 
-PICTURES_IN: Final = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif")
+PICTURES_IN: Final = (
+    *("image/jpeg", "image/png", "image/webp", "image/tiff", "image/heic", "image/heif", "image/avif"),
+    *("image/bmp", "image/gif", "image/x-tga", "image/x-adobe-dng", "image/x-canon-cr2", "image/x-canon-cr3"),
+    *("image/x-nikon-nef", "image/x-sony-arw", "image/x-fuji-raf", "image/x-olympus-orf"),
+    *("image/x-panasonic-rw2", "image/x-pentax-pef", "image/x-samsung-srw", "image/x-raw"),
+)
 
-#: Format -> its name, and the longest side that it can hold.
-_LONGEST_SIDE: Final = {"webp": ("WebP", 16_383), "jpeg": ("JPEG", 65_500)}
+
+class _Room(Struct, frozen=True):
+    """What a format can hold."""
+
+    name: str
+    side: int
+    pixels: int = 1 << 40
+
+
+#: Those that hold less than is made elsewhere. AVIF could be written up to 65,536 a side, and libavif, by which browsers
+#: and Pillow read it, takes no more than this.
+_ROOM: Final = {
+    "webp": _Room("WebP", 16_383),
+    "jpeg": _Room("JPEG", 65_500),
+    "avif": _Room("AVIF", 32_768, 16_384 * 16_384),
+}
 
 # --- parameters that many models have -------------------------------------------------------------------------------
 
@@ -27,10 +46,10 @@ Source = Annotated[
     str, Meta(min_length=1, max_length=8192, description="The id of an upload or an output, or a URL.")
 ]
 Format = Annotated[
-    Literal["png", "jpeg", "webp", "tiff"] | None,
+    Literal["jpeg", "png", "webp", "avif", "tiff"] | None,
     Meta(description="What to write. Left out: as the input where it can be written, else png."),
 ]
-Quality = Annotated[int, Meta(ge=1, le=100, description="Of jpeg and webp.")]
+Quality = Annotated[int, Meta(ge=1, le=100, description="Of jpeg, webp and avif.")]
 MetadataPolicy = Annotated[
     Literal["keep", "strip", "strip_gps"],
     Meta(description="What to do with what the file says about the picture; its colour profile is kept."),
@@ -45,6 +64,10 @@ class Limits(Struct, frozen=True):
     max_pixels: int = 70_000_000
     max_output_pixels: int = 432_000_000
     types: tuple[str, ...] = PICTURES_IN
+
+
+#: Of models that invent: no more is made than they were taught on.
+GENERATIVE: Final = Limits(max_pixels=34_000_000, max_output_pixels=34_000_000)
 
 
 class Shape(Struct, frozen=True):
@@ -149,11 +172,15 @@ def output_refusal(
             f"The result would be {out_width} x {out_height} pixels ({_megapixels(out_width * out_height)}); at most "
             f"{_megapixels(limits.max_output_pixels)} are made. Ask for a smaller scale, or send a smaller picture."
         )
-    name, longest = _LONGEST_SIDE.get(getattr(params, "format", None) or "", ("", 0))
-    if longest and max(out_width, out_height) > longest:
+    format_ = getattr(params, "format", None) or ""
+    if not fits(format_, out_width, out_height):
+        room = _ROOM[format_]
+        most = f"{room.side:,} on a side"
+        if room.pixels < room.side**2:
+            most += f" and {_megapixels(room.pixels)} in all"
         return "output_too_large", (
-            f"The result would be {out_width} x {out_height} pixels, and {name} holds at most {longest:,} on a "
-            "side. Ask for png or tiff."
+            f"The result would be {out_width} x {out_height} pixels, and {room.name} holds at most {most}. "
+            "Ask for png or tiff."
         )
     return None
 
@@ -168,8 +195,8 @@ def too_many_pixels(width: int, height: int, limit: int) -> str:
 
 def fits(format_: str, width: int, height: int) -> bool:
     """Whether a format can hold a picture of this size."""
-    _, longest = _LONGEST_SIDE.get(format_, ("", 0))
-    return not longest or max(width, height) <= longest
+    room = _ROOM.get(format_)
+    return room is None or (max(width, height) <= room.side and width * height <= room.pixels)
 
 
 def _megapixels(pixels: int) -> str:

@@ -17,6 +17,7 @@ from typing import IO, Final
 
 from PIL import Image, TiffImagePlugin, TiffTags
 
+from burnish.engines.pictures.avif import MOST_TILES, SMALLEST_TILE, write_avif, write_avif_grid
 from burnish.engines.pictures.webp import write_webp
 from burnish.engines.wire import Canned
 
@@ -80,6 +81,8 @@ def write_canned(wanted: Canned, out: IO[bytes]) -> None:
         case "webp":
             bands = ((stripes.runs(kind), rows) for kind, rows in stripes.bands())
             write_webp(stripes.width, stripes.height, bands, out)
+        case "avif":
+            _write_avif(stripes, out)
     out.flush()
 
 
@@ -152,6 +155,34 @@ def _write_jpeg(stripes: _Stripes, out: IO[bytes]) -> None:
         if number < len(rows) - 1:
             out.write(bytes([0xFF, 0xD0 + number % 8]))
     out.write(b"\xff\xd9")
+
+
+def _write_avif(stripes: _Stripes, out: IO[bytes]) -> None:
+    """A grid of square tiles. They are whole cells, so that what a tile shows depends on how many cells went before."""
+    side = max(stripes.cell, SMALLEST_TILE)
+    while max(stripes.width, stripes.height) > side * MOST_TILES:
+        side *= 2
+    columns, rows = -(-stripes.width // side), -(-stripes.height // side)
+    if rows == columns == 1:
+        write_avif(_tile(stripes, 0, stripes.width, stripes.height), out)
+        return
+    step = side // stripes.cell
+    kinds = range(0, _PERIOD, min(_PERIOD, step))
+    tiles = [_tile(stripes, kind, side, side) for kind in kinds]
+    places = [
+        [(across + down) * step % _PERIOD // kinds.step for across in range(columns)] for down in range(rows)
+    ]
+    write_avif_grid(stripes.width, stripes.height, tiles, places, out)
+
+
+def _tile(stripes: _Stripes, kind: int, width: int, height: int) -> Image.Image:
+    """So much of the picture, from where a row of this kind begins."""
+    tile = Image.new("RGB", (width, height), (_LIGHT,) * 3)
+    for top in range(0, height, stripes.cell):
+        for left in range(0, width, stripes.cell):
+            if (kind + (left + top) // stripes.cell) % _PERIOD < _DARK_CELLS:
+                tile.paste((_DARK,) * 3, (left, top, left + stripes.cell, top + stripes.cell))
+    return tile
 
 
 def _parted(jpeg: bytes, height: int) -> tuple[bytes, list[bytes]]:

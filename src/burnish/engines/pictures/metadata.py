@@ -7,6 +7,7 @@ the policy, because without it the colours are others.
 
 import os
 import re
+from collections.abc import Callable
 from typing import IO, Any, Final
 
 from PIL import Image
@@ -17,6 +18,7 @@ from burnish.engines.wire import Metadata
 _ORIENTATION: Final = 0x0112
 _PIXEL_SIZES: Final = (0xA002, 0xA003)
 _INTEROPERABILITY: Final = 0xA005
+_MAKER_NOTE: Final = 0x927C
 
 #: Tags of the first directory that describe the picture and not the file: description, maker, model, program, time,
 #: artist, copyright, rating, and Windows' title, comment, author, keywords, subject.
@@ -54,7 +56,55 @@ def orientation(image: Image.Image, source: IO[bytes]) -> int:
 
 def collect(image: Image.Image, notes: dict[str, str]) -> Metadata:
     """Everything worth keeping; what cannot be kept goes into `notes`."""
-    return Metadata(exif=_exif(image, notes), icc=_icc(image, notes), xmp=_xmp(image, notes), dpi=_dpi(image))
+    info = image.info
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
+    return Metadata(
+        exif=_exif(exif_of(image), notes),
+        icc=_icc(info.get("icc_profile"), notes),
+        xmp=_xmp(xmp, notes),
+        dpi=_dpi(image),
+    )
+
+
+def gathered(
+    exif: Image.Exif, icc: object, xmp: object, notes: dict[str, str], *, maker_note: bool = True
+) -> Metadata:
+    """`collect`, of what another library than Pillow has read. `maker_note`: whether the maker's own part makes sense
+    outside its file.
+    """
+    return Metadata(
+        exif=_exif(exif, notes, maker_note=maker_note), icc=_icc(icc, notes), xmp=_xmp(xmp, notes)
+    )
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """The EXIF of a picture."""
+    return _readable(image.getexif)
+
+
+def loaded(exif: bytes) -> Image.Exif:
+    """EXIF bytes of a client's, as Pillow's own kind."""
+    return _readable(lambda: load(exif))
+
+
+def loaded_of(source: IO[bytes]) -> Image.Exif:
+    """The EXIF of a file that is built like a TIFF, which stays in use."""
+
+    def read() -> Image.Exif:
+        exif = Image.Exif()
+        source.seek(0)
+        exif.load_from_fp(source)
+        return exif
+
+    return _readable(read)
+
+
+def _readable(read: Callable[[], Image.Exif]) -> Image.Exif:
+    """What is read, empty where it cannot be."""
+    try:
+        return read()
+    except Exception:  # as in `orientation`
+        return Image.Exif()
 
 
 def icc_space(icc: bytes) -> str:
@@ -114,15 +164,16 @@ def _png_exif(image: Image.Image, source: IO[bytes]) -> Image.Exif:
     return exif
 
 
-def _exif(image: Image.Image, notes: dict[str, str]) -> bytes:
+def _exif(found: Image.Exif, notes: dict[str, str], *, maker_note: bool = True) -> bytes:
     try:
-        found = image.getexif()
         kept = Image.Exif()
         for tag in _DESCRIPTIVE:
             if tag in found:
                 kept[tag] = found[tag]
         for ifd in (IFD.Exif, IFD.GPSInfo):
             directory = _directory(found, ifd)
+            if not maker_note:
+                directory.pop(_MAKER_NOTE, None)
             if directory:
                 kept[ifd] = directory
         exif = kept.tobytes() if len(kept) else b""
@@ -156,8 +207,7 @@ def _resized(exif: bytes, width: int, height: int, *, place: bool, notes: dict[s
     return new.tobytes() if len(new) else b""
 
 
-def _icc(image: Image.Image, notes: dict[str, str]) -> bytes:
-    icc = image.info.get("icc_profile")
+def _icc(icc: object, notes: dict[str, str]) -> bytes:
     if not isinstance(icc, bytes) or not icc:
         return b""
     if not icc_space(icc) or len(icc) > _MAX_ICC_BYTES:
@@ -166,8 +216,7 @@ def _icc(image: Image.Image, notes: dict[str, str]) -> bytes:
     return icc
 
 
-def _xmp(image: Image.Image, notes: dict[str, str]) -> bytes:
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+def _xmp(xmp: object, notes: dict[str, str]) -> bytes:
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
     if not isinstance(xmp, bytes):

@@ -12,25 +12,30 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import IO, Final, cast
+from typing import IO, Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import (
+    AvifImagePlugin,
     Image,
     ImageCms,
     ImageColor,
     ImageFile,
     ImagePalette,
     MpoImagePlugin,
+    TgaImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
 from burnish.engines import catalogue
-from burnish.engines.pictures import metadata
+from burnish.engines.pictures import boxes, metadata
+from burnish.engines.pictures.heif import Heif
+from burnish.engines.pictures.raw import Raw
+from burnish.engines.pictures.shot import shot
 from burnish.engines.pictures.sniff import sniff
-from burnish.engines.wire import Channels, Metadata, Picture
+from burnish.engines.wire import Channels, Metadata, Picture, Shot
 from burnish.errors import Failed
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -43,7 +48,15 @@ BYTES_PER_PIXEL: Final = 48
 _NOT_READ: Final = ("unknown pixel mode", "unsupported", "unknown data organization", "cannot handle")
 
 #: What decoders import when they first need it, which in a child would be too late.
-_IMPORTED_EARLY: Final = (copy, ImageColor, ImagePalette, MpoImagePlugin, WebPImagePlugin)
+_IMPORTED_EARLY: Final = (
+    *(copy, ImageColor, ImagePalette),
+    *(AvifImagePlugin, MpoImagePlugin, TgaImagePlugin, WebPImagePlugin),
+)
+
+#: The formats that Pillow does not read.
+_OTHERS: Final = ("HEIF", "RAW")
+#: Formats whose boxes say sizes and bits.
+_BOXED: Final = ("HEIF", "AVIF")
 
 #: Alpha to a mask of what shows at all.
 _SEEN: Final = [0, *[255] * 255]
@@ -79,24 +92,36 @@ def load() -> None:
     ImageCms.createProfile("sRGB")
 
 
-def probe(source: IO[bytes], max_pixels: int) -> tuple[str, int, int, int]:
-    """Type, width and height as seen, and frames, of the file in `source`.
+def probe(source: IO[bytes], max_pixels: int, filename: str = "") -> tuple[str, int, int, int]:
+    """Type, width and height as seen, and frames, of the file in `source`, which was called `filename`.
 
     Raises:
         Failed: unsupported_format, decode_failed, input_too_large.
     """
     with _told():
-        image, type_ = _open(source, max_pixels)
+        image, type_ = _open(source, max_pixels, filename)
+        if isinstance(image, Heif | Raw):
+            return type_, image.width, image.height, image.frames
         width, height = image.size
         if metadata.orientation(image, source) in _TURNED:
             width, height = height, width
         return type_, width, height, _frames(image)
 
 
+class Read(NamedTuple):
+    """What a file held; its pixels are where they were wanted."""
+
+    picture: Picture
+    type: str
+    metadata: Metadata
+    notes: dict[str, str]
+    shot: Shot
+
+
 def decode(
-    source: IO[bytes], target: int, max_pixels: int, allow: Callable[[int], None]
-) -> tuple[Picture, str, Metadata, dict[str, str]]:
-    """Pixels of the first frame into the file `target`; their shape, the file's type, its metadata, and notes.
+    source: IO[bytes], target: int, max_pixels: int, allow: Callable[[int], None], filename: str = ""
+) -> Read:
+    """Pixels of the first frame into the file `target`; what else the file says.
 
     `allow` is told the pixels that the header promises, once, before any is decoded.
 
@@ -104,16 +129,40 @@ def decode(
         Failed: as `probe`.
     """
     with _told():
-        image, type_ = _open(source, max_pixels)
-        allow(image.width * image.height)
+        image, type_ = _open(source, max_pixels, filename)
         notes: dict[str, str] = {}
-        if _frames(image) > 1:
-            notes["frames"] = "The first of several frames was taken."
-        turn = _TRANSPOSES.get(metadata.orientation(image, source))
-        rows, picture, kept = _pixels(image, source, turn, notes)
+        if isinstance(image, Heif | Raw):
+            allow(image.sensor_pixels if isinstance(image, Raw) else image.width * image.height)
+            said = image.shot()
+            rows, picture = _whole(image.pixels(notes), max_pixels)
+            kept = image.metadata(notes)
+        else:
+            allow(image.width * image.height)
+            if _frames(image) > 1:
+                notes["frames"] = "The first of several frames was taken."
+            if type_ == "image/avif" and (bits := boxes.said(source).bits) > 8:
+                notes["bits"] = f"{bits} bits a channel were reduced to 8: AVIF is read with 8 only."
+            turn = _TRANSPOSES.get(metadata.orientation(image, source))
+            rows, picture, kept = _pixels(image, source, turn, notes)
+            said = shot(metadata.exif_of(image))
         for piece in rows:
             _write(target, piece)
-        return picture, type_, kept, notes
+        return Read(picture, type_, kept, notes, said)
+
+
+def _whole(pixels: NDArray[Any], max_pixels: int) -> tuple[Iterator[bytes], Picture]:
+    """The rows of a picture that is decoded already, and its shape, which only now is certain."""
+    height, width, channels = pixels.shape
+    _refuse(width, height, max_pixels)
+    picture = Picture(width, height, cast("Channels", channels), 16 if pixels.dtype.itemsize == 2 else 8)
+    rows = (
+        np.ascontiguousarray(row).astype(row.dtype.newbyteorder("<"), copy=False).tobytes() for row in pixels
+    )
+    if channels not in (2, 4):
+        return rows, picture
+    if picture.bits == 16:
+        return _bled16(rows, (width, height), channels), picture
+    return (part.tobytes() for part in _parts(_bleed(Image.fromarray(pixels)))), picture
 
 
 @contextmanager
@@ -135,16 +184,24 @@ def _told() -> Iterator[None]:
         raise Failed("decode_failed", f"The picture {wrong}. Send the file again, whole.") from error
 
 
-def _open(source: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, str]:
-    source.seek(0)
-    name, type_ = sniff(source.read(64))
-    source.seek(0)
+def _open(source: IO[bytes], max_pixels: int, filename: str) -> tuple[ImageFile.ImageFile | Heif | Raw, str]:
+    name, type_ = sniff(source, filename)
+    if name in _BOXED:
+        _refuse(*boxes.said(source)[:2], max_pixels)
+    if name in _OTHERS:
+        other = Heif(source) if name == "HEIF" else Raw(source)
+        _refuse(other.width, other.height, max_pixels)
+        return other, type_
     image = _header(source, name)
-    if image.width * image.height > max_pixels:
-        raise Failed("input_too_large", catalogue.too_many_pixels(image.width, image.height, max_pixels))
+    _refuse(image.width, image.height, max_pixels)
     if not image.width or not image.height:
         raise Failed("decode_failed", "The picture has no pixels: its header says it is empty.")
     return image, type_
+
+
+def _refuse(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise Failed("input_too_large", catalogue.too_many_pixels(width, height, max_pixels))
 
 
 def _header(source: IO[bytes], name: str) -> ImageFile.ImageFile:
@@ -162,7 +219,7 @@ def _header(source: IO[bytes], name: str) -> ImageFile.ImageFile:
 
 def _frames(image: ImageFile.ImageFile) -> int:
     """How many pictures the file holds; 1 where that cannot be counted, or is an album of previews (MPO)."""
-    if image.format in ("JPEG", "MPO", "BMP"):
+    if image.format in ("JPEG", "MPO", "BMP", "TGA"):
         return 1
     try:
         return max(1, int(getattr(image, "n_frames", 1)))
