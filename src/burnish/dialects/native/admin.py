@@ -7,7 +7,7 @@ from uuid import UUID
 from burnish.credits.find import list_grants
 from burnish.credits.grant import grant
 from burnish.dialects.native import admin_examples as examples
-from burnish.dialects.native import admin_wire, wire
+from burnish.dialects.native import admin_wire
 from burnish.errors import Invalid, NotFound
 from burnish.ids import from_wire
 from burnish.keys.account import Account
@@ -20,6 +20,7 @@ from burnish.web.operation import Operation
 from burnish.web.pages import link_to_next
 from burnish.web.replies import Reply, json
 from burnish.web.request import Request
+from burnish.web.submitting import once as once_of
 
 # --- accounts -----------------------------------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ async def _account(request: Request) -> Account:
 async def create_grant(request: Request) -> Reply:
     key = await caller(request, ADMIN)
     asked, body = await bodies.read_json(request, admin_wire.GRANT_REQUEST)
-    once = wire.once(request, key, body)
+    once = once_of(request, key, body)
     if once is None:
         raise Invalid(
             "Send the header Idempotency-Key, and the same again with every retry: it grants once.",

@@ -24,6 +24,7 @@ from burnish.tasks.sources import places_of, sources_of
 from burnish.tasks.submit import Submission, parameters_of
 from burnish.tasks.task import HEAVY, key_digits
 from burnish.web.request import Request
+from burnish.web.submitting import source
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -168,7 +169,7 @@ def quoted(request: Request, key: Key, asked: QuoteRequest) -> Submission:
         input=b"",
         metadata=None,
         sources=tuple(
-            _ANY if given == _ANY else wire.source(request, key, given, place)
+            _ANY if given == _ANY else source(request, key, given, place)
             for given, place in zip(sources_of(model, parameters), places_of(model, parameters), strict=True)
         ),
         max_attempts=1,

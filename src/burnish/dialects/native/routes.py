@@ -9,7 +9,7 @@ from typing import Final
 from burnish.dialects.native import examples, wire
 from burnish.dialects.native.named import id_of, task_of
 from burnish.engines import catalogue
-from burnish.errors import Invalid, NotFound, Refused, Unavailable
+from burnish.errors import Invalid, NotFound, Unavailable
 from burnish.ids import from_wire
 from burnish.keys.key import Key
 from burnish.limits.names import spend_name
@@ -20,7 +20,7 @@ from burnish.tasks.follow import version
 from burnish.tasks.outlook import NOTHING, Outlook
 from burnish.tasks.retry import submission_again
 from burnish.tasks.submit import Submission
-from burnish.tasks.task import FINAL, QUEUED, Task
+from burnish.tasks.task import FINAL, Task
 from burnish.uploads.blob import Blob
 from burnish.uploads.find import get_linked, get_upload
 from burnish.uploads.promise import promise
@@ -31,6 +31,7 @@ from burnish.web.caller import caller, plan_of
 from burnish.web.operation import Operation
 from burnish.web.replies import Headers, Reply, Stream, json, unchanged
 from burnish.web.request import Request
+from burnish.web.submitting import admit_task, once
 from burnish.webhooks.open import callbacks_of
 
 #: A quoted value of a preference; what it holds counts only where it is a number.
@@ -49,8 +50,7 @@ async def create(request: Request) -> Reply:
 async def retry(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     task = await task_of(request, key)
-    once = wire.once(request, key, b"")
-    again = await submission_again(request.resources.db, task, key, request.id, once)
+    again = await submission_again(request.resources.db, task, key, request.id, once(request, key, b""))
     return await _admitted(request, key, again)
 
 
@@ -59,18 +59,8 @@ async def _admitted(request: Request, key: Key, submission: Submission) -> Reply
     if submission.callback_url is not None:  # what its deliveries are signed with must be there
         resources = request.resources
         await callbacks_of(resources.db, resources.seal, key.account_id, key.environment, request.now)
-    try:
-        admission = await request.resources.submissions.submit(submission)
-    except Refused as refused:
-        if refused.standings:
-            request.quotas_stand(key, refused.standings)
-        raise
+    admission = await admit_task(request, key, submission)
     task = admission.task
-    if admission.standings:
-        request.quotas_stand(key, admission.standings)
-    if not admission.replayed:
-        parked = task.status == QUEUED and not task.ready
-        request.site.metrics.admission(task.model, "parked" if parked else task.status, admission.shadow)
     headers = [(b"idempotent-replayed", b"true")] if admission.replayed else []
     if seconds := _preferred_wait(request):
         headers.append((b"preference-applied", b"wait=%d" % seconds))

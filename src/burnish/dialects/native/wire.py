@@ -6,9 +6,7 @@ The types here are the documentation's source too: their names, bounds and descr
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
-from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -17,18 +15,15 @@ from burnish.credits.price import Tier, Unit
 from burnish.credits.prices import Prices
 from burnish.engines.catalogue import Limits, Model, input_schema, models
 from burnish.errors import STATUS_REASONS, Invalid
-from burnish.ids import new_id, to_wire
+from burnish.ids import to_wire
 from burnish.keys.key import Key
 from burnish.settings import Uploads
-from burnish.tasks import magic
 from burnish.tasks.outlook import NOTHING, Outlook
-from burnish.tasks.sources import places_of, sources_of
-from burnish.tasks.submit import Once, Submission, parameters_of
+from burnish.tasks.submit import Submission, parameters_of
 from burnish.tasks.task import OutputRecord, Task, outputs_of, price_of
 from burnish.uploads.blob import OUTPUT, UPLOAD, Blob, kept_seconds
 from burnish.uploads.sign import Links
-from burnish.uploads.source import read_source
-from burnish.web.caller import plan_of
+from burnish.web import submitting
 from burnish.web.request import Request
 from burnish.webhooks.open import check_url
 
@@ -368,73 +363,26 @@ def submission(request: Request, key: Key, asked: TaskRequest, body: bytes) -> S
         Invalid: `param` names the field.
         Limited, InsufficientCredits: a test key asked for them.
     """
-    settings = request.resources.settings
     input_ = bytes(asked.input)
-    model, parameters = parameters_of(asked.model, input_, hidden=settings.testing)
+    model, parameters = parameters_of(asked.model, input_, hidden=request.resources.settings.testing)
     if asked.callback is not None:
         check_url(request.resources.outbound, asked.callback.url, "callback.url")
-    longest = settings.tasks.deadline_seconds
-    kept = plan_of(request, key).retention_seconds or settings.uploads.retention_seconds
-    admissible = Submission(
-        id=new_id(),
-        account_id=key.account_id,
-        environment=key.environment,
-        key_id=key.id,
-        request_id=request.id,
-        model=model,
-        parameters=parameters,
-        input=input_,
+    return submitting.submission(
+        request,
+        key,
+        model,
+        parameters,
+        input_,
         metadata=_kept(asked.metadata) if asked.metadata is not None else None,
-        sources=tuple(
-            source(request, key, given, place)
-            for given, place in zip(sources_of(model, parameters), places_of(model, parameters), strict=True)
-        ),
-        max_attempts=settings.tasks.max_attempts,
-        deadline_seconds=_within("deadline_seconds", asked.deadline_seconds, longest)
-        or min(model.deadline_seconds, longest),
-        retention_seconds=kept_seconds(
-            key.environment, _within("retention_seconds", asked.retention_seconds, kept) or kept
-        ),
+        deadline_seconds=asked.deadline_seconds,
+        retention_seconds=asked.retention_seconds,
         priority=asked.priority,
         on_limit=asked.on_limit,
         max_credits=asked.max_credits,
-        credit_cap=key.credit_cap,
         callback_url=asked.callback.url if asked.callback else None,
         callback_all=asked.callback.when == "all" if asked.callback else None,
-        once=once(request, key, body),
+        once=submitting.once(request, key, body),
     )
-    for given in sources_of(model, parameters):
-        if (refusal := magic.refusal(given)) is not None:
-            raise refusal
-    return admissible
-
-
-def source(request: Request, key: Key, given: str, place: str) -> UUID | str | None:
-    """A source that the parameters name at `place`: a blob's id, or a URL. Of a test key no URL: nothing is fetched for it."""
-    if magic.is_magic(given):
-        magic.read(given, place, test=key.test)
-        return None
-    found = read_source(given, place, request.site.links, request.resources.outbound, request.now)
-    return None if key.test and isinstance(found, str) else found
-
-
-def once(request: Request, key: Key, body: bytes) -> Once | None:
-    """The request's idempotency key, with what it stands for.
-
-    Raises:
-        Invalid: it is empty, longer than 255 bytes, or given twice.
-    """
-    given = request.headers(b"idempotency-key")
-    if not given:
-        return None
-    if len(given) > 1 or not 1 <= len(given[0].encode("latin-1")) <= _KEY_BYTES:
-        raise Invalid(
-            f"Give one Idempotency-Key of 1 to {_KEY_BYTES} bytes.",
-            param="Idempotency-Key",
-            details={"max_bytes": _KEY_BYTES},
-        )
-    route = f"{key.environment} {request.method} {request.scope['path']}"
-    return Once(route, given[0], sha256(body).digest())
 
 
 def _kept(metadata: Mapping[str, Scalar]) -> bytes:
@@ -446,12 +394,6 @@ def _kept(metadata: Mapping[str, Scalar]) -> bytes:
             details={"max_bytes": _METADATA_BYTES},
         )
     return encoded
-
-
-def _within(name: str, seconds: int | None, longest: int) -> int | None:
-    if seconds is not None and seconds > longest:
-        raise Invalid(f"Here {name} may be {longest} at most.", param=name, details={"max": longest})
-    return seconds
 
 
 # --- and back -----------------------------------------------------------------------------------------------------
