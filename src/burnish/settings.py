@@ -109,6 +109,7 @@ class Engines:
     threads: int = _setting(0, "Threads of a network, over all tasks of a worker; 0: the cores it may use.")
     max_pixels: int = _setting(70_000_000, "Largest image taken in, in pixels.")
     max_output_pixels: int = _setting(432_000_000, "Largest image made, in pixels.")
+    watermark: str = _setting("preview", "The text of watermarks.")
     memory_bytes: int = _setting(
         8_589_934_592, "Address space a child may add to what it has loaded, in bytes."
     )

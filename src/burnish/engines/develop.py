@@ -252,6 +252,7 @@ class Developer:
                     shots=tuple(shots),
                     results=tuple(promised),
                     memory_bytes=self._settings.memory_bytes,
+                    mark=self._settings.watermark,
                 ),
                 [memory.fd for memory in (*memories, *results)],
                 partial(_report, progress, number, len(stages)),

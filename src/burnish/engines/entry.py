@@ -212,6 +212,7 @@ class _Job:
             ),
             shots=message.shots,
             results=tuple(view(_map(file, picture.size_bytes, both), picture) for file, picture in results),
+            mark=message.mark,
         )
 
 

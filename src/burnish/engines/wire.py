@@ -203,7 +203,9 @@ class Ready(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Run the runner: the memories sent along hold the pixels of `pictures`, then room for those of `results`."""
+    """Run the runner: the memories sent along hold the pixels of `pictures`, then room for those of `results`. `mark`: the
+    text of watermarks.
+    """
 
     job: int
     runner: str
@@ -212,6 +214,7 @@ class Run(Message, frozen=True):
     shots: tuple[Shot, ...]
     results: tuple[Picture, ...]
     memory_bytes: int
+    mark: str = ""
 
 
 class Cancel(Message, frozen=True):

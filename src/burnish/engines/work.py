@@ -20,6 +20,7 @@ Pixels = NDArray[Any]
 class Work:
     """`sources`: the pictures that came, `[H, W, C]`, not to be written to; `shots`: how each was taken, as far as its
     file says. `results`: room for what was promised, at most that large; who makes less says so by `made`.
+    `mark`: the text of watermarks.
     """
 
     params: bytes
@@ -29,6 +30,7 @@ class Work:
     notes: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] | None = None
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    mark: str = ""
 
     def made(self, picture: Pixels, place: int = 0) -> None:
         """Put a whole picture, `[H, W, C]` or `[H, W]`, in its place among the results; it may be smaller than promised.

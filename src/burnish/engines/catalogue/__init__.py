@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import merge, noop, upscale
+from burnish.engines.catalogue import merge, noop, render, upscale
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -24,15 +24,18 @@ from burnish.engines.catalogue.model import (
     too_many_pixels,
 )
 from burnish.engines.catalogue.noop import Noop, NoopSources
+from burnish.engines.catalogue.render import RENDITION, Render
 from burnish.engines.catalogue.upscale import Upscale
 
 __all__ = [
     "IN_THE_WORKER",
+    "RENDITION",
     "Limits",
     "Merge",
     "Model",
     "Noop",
     "NoopSources",
+    "Render",
     "Shape",
     "Stage",
     "Upscale",
@@ -50,9 +53,15 @@ __all__ = [
     "too_many_pixels",
 ]
 
-_MODELS: Final = {model.name: model for model in (*upscale.MODELS, *merge.MODELS, *noop.MODELS)}
+_MODELS: Final = {
+    model.name: model for model in (*upscale.MODELS, *merge.MODELS, *render.MODELS, *noop.MODELS)
+}
 #: Every module that an inference child loads, those of stages too.
-_RUNNERS: Final = ("burnish.engines.runners.upscale", "burnish.engines.runners.merge")
+_RUNNERS: Final = (
+    "burnish.engines.runners.upscale",
+    "burnish.engines.runners.merge",
+    "burnish.engines.runners.render",
+)
 
 
 def find_model(name: str) -> Model | None:
