@@ -60,7 +60,8 @@ def _to_light(bits: int) -> Floats:
 
 
 def _to_levels(light: Floats, colours: int, kind: np.dtype[Any]) -> Pixels:
-    shown, alpha = light[..., :colours], light[..., colours:]
+    shown: Pixels = light[..., :colours]
+    alpha: Pixels = light[..., colours:]
     if alpha.shape[2]:
         shown = shown / np.maximum(alpha, np.float32(1e-6))
     shown, alpha = np.clip(shown, 0, 1), np.clip(alpha, 0, 1)
