@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -45,14 +45,14 @@ class Reads:
         """Whosever it is; for what is told of it. Raises Unavailable."""
         return await self._group.add(task_id)
 
-    async def wait_for(self, task: Task, seconds: float) -> Task:
-        """The task once it has ended, or as it stands after `seconds`."""
+    async def wait_for(self, task: Task, seconds: float, statuses: Container[str] = FINAL) -> Task:
+        """The task once it has ended, or has one of these statuses; or as it stands after `seconds`."""
         give_up = time.monotonic() + seconds
         told = asyncio.Event()
         with self._db.news.subscribed(topic(task.id), told.set):
-            while task.status not in FINAL and (left := give_up - time.monotonic()) > 0:
+            while task.status not in statuses and (left := give_up - time.monotonic()) > 0:
                 found = await self._group.add(task.id)
-                if found is None or found.status in FINAL:
+                if found is None or found.status in statuses:
                     return found or task
                 task = found
                 try:

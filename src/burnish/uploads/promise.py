@@ -23,21 +23,23 @@ async def promise(
     account_id: UUID,
     environment: str,
     filename: str,
-    content_type: str,
-    size_bytes: int,
+    content_type: str | None,
+    size_bytes: int | None,
     sha256: bytes | None,
     now: datetime,
+    arrival_seconds: int | None = None,
     guard: Callable[[Connection, str], Awaitable[None]] | None = None,
 ) -> Blob:
-    """A new upload. Its bytes are awaited until `expires_at`. `guard`: told its name within the transaction; what it
-    raises undoes it.
+    """A new upload. Its bytes are awaited until `expires_at`. `content_type`, `size_bytes`: None where nobody says what will
+    come; then anything may, up to `uploads.max_bytes`. `arrival_seconds`: less than the setting. `guard`: told its name
+    within the transaction; what it raises undoes it.
 
     Raises:
         Invalid: a filename of nothing that can be shown.
         TooLarge: more than `uploads.max_bytes`.
         Unavailable: the database did not answer.
     """
-    if size_bytes > settings.max_bytes:
+    if size_bytes is not None and size_bytes > settings.max_bytes:
         raise TooLarge(
             f"Uploads may hold at most {settings.max_bytes} bytes.",
             code="upload_too_large",
@@ -50,7 +52,7 @@ async def promise(
         environment=environment,
         kind=UPLOAD,
         task_id=None,
-        filename=_shown(filename),
+        filename=shown(filename),
         declared_type=content_type,
         declared_size=size_bytes,
         declared_hash=sha256,
@@ -64,7 +66,7 @@ async def promise(
         frames=None,
         fault=None,
         created_at=now,
-        expires_at=now + timedelta(seconds=settings.arrival_seconds),
+        expires_at=now + timedelta(seconds=arrival_seconds or settings.arrival_seconds),
     )
     try:
         async with db.transaction() as tx:
@@ -76,7 +78,7 @@ async def promise(
     return blob
 
 
-def _shown(filename: str) -> str:
+def shown(filename: str) -> str:
     """The last part of a path, without what cannot be seen."""
     last = filename.replace("\\", "/").rpartition("/")[2]
     shown = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip()

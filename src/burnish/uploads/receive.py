@@ -34,23 +34,25 @@ async def receive(
     length: int | None,
 ) -> Blob:
     """The upload with its bytes, which must all be here before the promise ends. `length` is what was announced.
+    What was promised without a type or a size may have any, up to `uploads.max_bytes`.
 
     Raises:
         Conflict: `upload_arrived`: it has its bytes already.
         Invalid: type, size or hash are not those that were promised; nothing is kept.
+        TooLarge: more than `uploads.max_bytes`.
         Expired: the promise ended while they came.
         Unavailable: the database or the storage did not answer. Whatever `chunks` raises comes through.
     """
     if upload.object_key is not None:
         raise _arrived_before()
-    if content_type != upload.declared_type:
+    if upload.declared_type not in {None, content_type}:
         raise Invalid(
             f"This upload was promised as {upload.declared_type}; send it with that Content-Type.",
             code="upload_type_differs",
         )
-    if length is not None and length != upload.declared_size:
+    if length is not None and upload.declared_size not in {None, length}:
         raise _size_differs(upload)
-    kept = await _keep(db, blobs, upload, chunks)
+    kept = await _keep(db, blobs, upload, chunks, upload.declared_size or settings.max_bytes)
     if differs := _difference(upload, kept):
         await _drop(db, blobs, kept)
         raise differs
@@ -61,22 +63,23 @@ async def receive(
     return arrived
 
 
-async def _keep(db: Database, blobs: Blobs, upload: Blob, chunks: AsyncIterator[bytes]) -> Kept:
-    assert upload.declared_size is not None
+async def _keep(
+    db: Database, blobs: Blobs, upload: Blob, chunks: AsyncIterator[bytes], max_bytes: int
+) -> Kept:
     left = (upload.expires_at - db.clock.now()).total_seconds()
     try:
         async with asyncio.timeout(left):
-            return await keep_object(
-                db, blobs, chunks, upload.account_id, upload.id, max_bytes=upload.declared_size
-            )
+            return await keep_object(db, blobs, chunks, upload.account_id, upload.id, max_bytes=max_bytes)
     except TooLarge as error:
-        raise _size_differs(upload) from error
+        raise (
+            _size_differs(upload) if upload.declared_size is not None else _too_large(max_bytes)
+        ) from error
     except TimeoutError as error:
         raise _too_late() from error
 
 
 def _difference(upload: Blob, kept: Kept) -> Invalid | None:
-    if kept.size_bytes != upload.declared_size:
+    if upload.declared_size not in {None, kept.size_bytes}:
         return _size_differs(upload)
     if upload.declared_hash not in {None, kept.sha256}:
         return Invalid("The bytes have another SHA-256 than was promised.", code="upload_hash_differs")
@@ -125,6 +128,14 @@ def _too_late() -> Expired:
 
 def _arrived_before() -> Conflict:
     return Conflict("This upload has its bytes already.", code="upload_arrived")
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"Uploads may hold at most {max_bytes} bytes.",
+        code="upload_too_large",
+        details={"max_bytes": max_bytes},
+    )
 
 
 def _size_differs(upload: Blob) -> Invalid:

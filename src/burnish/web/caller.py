@@ -43,10 +43,13 @@ async def admit(request: Request) -> None:
         raise _limited(message, verdicts, code="ip_rate_limited", scope="ip")
 
 
-async def caller(request: Request, scope: str | None = None, presented: Presented | None = None) -> Key:
+async def caller(
+    request: Request, scope: str | None = None, presented: Presented | None = None, kind: Kind | None = None
+) -> Key:
     """The key that calls, which holds `scope`, and whose rates allow it.
 
-    `presented`: how a surface other than the native one finds the key's secret in a request.
+    `presented`: how a surface other than the native one finds the key's secret in a request; `kind`: which rate it spends,
+    where the method does not tell.
 
     Raises:
         Unauthenticated: `missing_key`, or what the key's secret is at fault for.
@@ -59,7 +62,7 @@ async def caller(request: Request, scope: str | None = None, presented: Presente
     key = await request.resources.authenticator.authenticate(secret, request.now, address)
     request.account_id = key.account_id
     request.standings = request.site.standings.of(key)
-    kind: Kind = "read" if request.method in _READS else "create"
+    kind = kind or ("read" if request.method in _READS else "create")
     await spend_rates(request, key, rates_of(plan_of(request, key).rates, kind), kind)
     if scope is not None and scope not in key.scopes:
         raise Forbidden(f"This key lacks the scope {scope}.", code="scope_missing", details={"scope": scope})
