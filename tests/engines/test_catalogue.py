@@ -56,7 +56,15 @@ def test_defaults_are_twice_faithful_in_the_inputs_own_format() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("scale", 3), ("scale", "2"), ("mode", "art"), ("format", "gif"), ("quality", 0), ("quality", 101)),
+        *(
+            ("scale", 3),
+            ("scale", "2"),
+            ("mode", "sharp"),
+            ("faces", "blur"),
+            ("format", "gif"),
+            ("quality", 0),
+            ("quality", 101),
+        ),
         *(("metadata", "some"), ("image", ""), ("image", 5), ("sharpen", True)),
     ],
 )
@@ -71,7 +79,7 @@ def test_the_input_schema_stands_alone(upscale: Model) -> None:
     schema: dict[str, Any] = catalogue.input_schema(upscale)
     assert schema["required"] == ["image"]
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {"image", "scale", "mode", "format", "quality", "metadata"}
+    assert set(schema["properties"]) == {"image", "scale", "mode", "faces", "format", "quality", "metadata"}
     assert "$ref" not in str(schema)
 
 

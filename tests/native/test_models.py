@@ -16,7 +16,7 @@ async def test_models_tell_their_input_price_and_limits(visitor: Visitor) -> Non
     upscale = models["upscale"]
     assert upscale["input_schema"]["type"] == "object"
     assert upscale["input_schema"]["required"] == ["image"]
-    assert upscale["input_schema"]["properties"]["scale"]["enum"] == [2, 4]
+    assert upscale["input_schema"]["properties"]["scale"]["enum"] == [1, 2, 4, 6, 8]
     assert upscale["input_schema"]["additionalProperties"] is False
     assert "$ref" not in msgspec.json.encode(upscale["input_schema"]).decode()
     assert upscale["price"] == {
@@ -64,8 +64,8 @@ def test_every_kind_of_price_is_told_as_plain_data(rule: str, told: dict[str, ob
 
 async def test_a_model_is_read_by_its_name(visitor: Visitor) -> None:
     """One model, as in the list; 404 for others and for those that clients are not told of."""
-    (listed,) = (await visitor.http.get("/v1/models")).json()["data"]
-    assert (await visitor.http.get("/v1/models/upscale")).json() == listed
+    listed = {model["name"]: model for model in (await visitor.http.get("/v1/models")).json()["data"]}
+    assert (await visitor.http.get("/v1/models/upscale")).json() == listed["upscale"]
     for name in ("noop", "noop-heavy", "UPSCALE", "%00"):
         reply = await visitor.http.get(f"/v1/models/{name}")
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")

@@ -338,7 +338,7 @@ async def test_an_admitted_task_is_never_a_503(visitor: Visitor) -> None:
 async def test_422_says_what_is_allowed(visitor: Visitor) -> None:
     """A word that is none of a list is answered with the list, in bodies and queries."""
     for input_, words in (
-        ({"image": "https://example.com/a.png", "scale": 3}, "it must be 2 or 4"),
+        ({"image": "https://example.com/a.png", "scale": 3}, "it must be 1, 2, 4, 6 or 8"),
         ({"image": "https://example.com/a.png", "format": "gif"}, "it must be png, jpeg, webp or tiff"),
     ):
         reply = await visitor.http.post("/v1/tasks", json={"model": "upscale", "input": input_})

@@ -11,11 +11,23 @@ class Upscale(Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of `upscale`."""
 
     image: Source
-    scale: Annotated[Literal[2, 4], Meta(description="How many times wider and higher.")] = 2
+    scale: Annotated[
+        Literal[1, 2, 4, 6, 8],
+        Meta(description="How many times wider and higher; 1 cleans without enlarging."),
+    ] = 2
     mode: Annotated[
-        Literal["faithful", "restore"],
-        Meta(description="`faithful` keeps what is there; `restore` redraws noisy and compressed pictures."),
+        Literal["faithful", "restore", "art"],
+        Meta(
+            description="`faithful` keeps what is there; `restore` redraws noisy and compressed pictures; `art` is for "
+            "drawings."
+        ),
     ] = "faithful"
+    faces: Annotated[
+        Literal["keep", "restore"],
+        Meta(
+            description="Of `restore`: small faces are kept as they are, enlarged faithfully, or redrawn like the rest."
+        ),
+    ] = "keep"
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
@@ -29,7 +41,7 @@ def _size(params: Struct, width: int, height: int) -> tuple[int, int]:
 MODELS: Final = (
     Model(
         name="upscale",
-        description="Twice or four times as large, either faithful to every pixel or restored.",
+        description="Up to eight times as large: faithful to every pixel, restored, or as a drawing.",
         runner="burnish.engines.runners.upscale",
         lane="light",
         parameters=Upscale,

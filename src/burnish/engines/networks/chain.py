@@ -1,6 +1,6 @@
 """A super-resolution network as a chain of 3x3 convolutions, in the form that runs fastest, and its OpenVINO graph.
 
-Both networks of `upscale` are such chains. Three things are changed on the way from their files, none of which
+The networks of `upscale` and `denoise` are such chains. Three things are changed on the way from their files, none of which
 changes what they compute:
 
 - No convolution pads. A picture comes with `margin` pixels of context on every side, which the convolutions eat, so
@@ -12,6 +12,7 @@ changes what they compute:
   where the plain graph had 54).
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,22 +35,41 @@ class Convolution(Struct, frozen=True):
 class Chain(Struct, frozen=True):
     """A network that makes k x k pixels of one. `shortcut`: its result is added to the input pixel.
 
-    `gain`: what each channel of the last layer is multiplied with. `passes`: run this often, each on the last result.
+    `gain`: what each channel of the last layer is multiplied with.
     """
 
     layers: tuple[Convolution, ...]
     k: int
     shortcut: bool
     gain: Array
-    passes: int = 1
 
     @property
     def channels(self) -> int:
         return int(self.layers[0].weight.shape[1])
 
+
+class Route(Struct, frozen=True):
+    """Chains one after another in one graph, each on what the one before has made."""
+
+    chains: tuple[Chain, ...]
+
+    @property
+    def channels(self) -> int:
+        return self.chains[0].channels
+
     @property
     def scale(self) -> int:
-        return int(self.k**self.passes)
+        return math.prod(chain.k for chain in self.chains)
+
+    @property
+    def zoom(self) -> int:
+        """How many times as large as the input that is which the last chain is given."""
+        return self.scale // self.k
+
+    @property
+    def k(self) -> int:
+        """Of the blocks that come out."""
+        return self.chains[-1].k
 
     @property
     def margin(self) -> int:
@@ -99,7 +119,6 @@ def gray(chain: Chain) -> Chain:
         k=chain.k,
         shortcut=chain.shortcut,
         gain=np.ones(chain.k**2, np.float32),
-        passes=chain.passes,
     )
 
 
@@ -116,39 +135,40 @@ def halved(chain: Chain) -> Chain:
         k=half,
         shortcut=chain.shortcut,
         gain=blocks(chain.gain),
-        passes=chain.passes,
     )
 
 
-def graph(chain: Chain, height: int, width: int, *, bits: int, bound: bool = False) -> ov.Model:
+def graph(route: Route, height: int, width: int, *, bits: int, bound: bool = False) -> ov.Model:
     """A graph for tiles of `height` by `width` pixels: [1, H + 2m, W + 2m, C] in, [1, H', W', k * k * C] out.
 
     H' and W' count blocks of k by k output pixels. `bound`: no value leaves the range of its 3x3 neighbours in the
     input, as alpha needs it.
     """
     kind, unit = (np.uint8, 1) if bits == 8 else (np.uint16, 257)
-    context = _contexts(chain)
-    shape = [1, height + 2 * context[0], width + 2 * context[0], chain.channels]
+    context = _contexts(route)
+    shape = [1, height + 2 * context[0], width + 2 * context[0], route.channels]
     source = ops.parameter(shape, kind)
     first = ops.transpose(ops.convert(source, np.float32), _integers(0, 3, 1, 2))
     first = value = first if unit == 1 else ops.multiply(first, _constant(1 / unit))
-    for number, needed in enumerate(context):
+    zoom = 1
+    for number, (chain, needed) in enumerate(zip(route.chains, context, strict=True)):
         if number:
-            value = ops.depth_to_space(ops.clamp(value, 0.0, 255.0), "blocks_first", chain.k)
-        zoom = chain.k**number
+            value = ops.clamp(value, 0.0, 255.0)
+            value = ops.depth_to_space(value, "blocks_first", route.chains[number - 1].k)
         value = _pass(chain, _middle(value, height * zoom + 2 * needed, width * zoom + 2 * needed))
-    low, high = _neighbours(first, chain, height, width) if bound else (_constant(0), _constant(255))
+        zoom *= chain.k
+    low, high = _neighbours(first, route.zoom, height, width) if bound else (_constant(0), _constant(255))
     value = ops.minimum(ops.maximum(value, low), high)
     value = value if unit == 1 else ops.multiply(value, _constant(unit))
     value = ops.convert(ops.add(value, _constant(0.5)), kind)
     return ov.Model([ops.transpose(value, _integers(0, 2, 3, 1))], [source])
 
 
-def _contexts(chain: Chain) -> list[int]:
-    """Pixels of context that each pass needs on every side of what it is given."""
-    needed = [len(chain.layers)]
-    for _ in range(chain.passes - 1):
-        needed.insert(0, len(chain.layers) - -needed[0] // chain.k)
+def _contexts(route: Route) -> list[int]:
+    """Pixels of context that each chain needs on every side of what it is given."""
+    needed: list[int] = []
+    for chain in reversed(route.chains):
+        needed.insert(0, len(chain.layers) + (-(-needed[0] // chain.k) if needed else 0))
     return needed
 
 
@@ -167,7 +187,7 @@ def _pass(chain: Chain, value: Any) -> Any:
     return out
 
 
-def _neighbours(first: Any, chain: Chain, height: int, width: int) -> tuple[Any, Any]:
+def _neighbours(first: Any, zoom: int, height: int, width: int) -> tuple[Any, Any]:
     """The least and the greatest of each pixel and its neighbours in the input, for each block of the output."""
     near = _middle(first, height + 2, width + 2)
     negative = ops.multiply(near, _constant(-1))
@@ -175,7 +195,6 @@ def _neighbours(first: Any, chain: Chain, height: int, width: int) -> tuple[Any,
         ops.max_pool(values, [1, 1], [1, 1], [0, 0], [0, 0], [3, 3]).output(0) for values in (near, negative)
     )
     bounds = (ops.multiply(low, _constant(-1)), high)
-    zoom = chain.k ** (chain.passes - 1)
     if zoom == 1:
         return bounds
     scales, axes = _constant([zoom, zoom]), _integers(2, 3)
