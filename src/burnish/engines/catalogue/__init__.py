@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import merge, noop, render, upscale
+from burnish.engines.catalogue import merge, noop, render, sky, upscale
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -25,6 +25,7 @@ from burnish.engines.catalogue.model import (
 )
 from burnish.engines.catalogue.noop import Noop, NoopSources
 from burnish.engines.catalogue.render import RENDITION, Render
+from burnish.engines.catalogue.sky import Sky
 from burnish.engines.catalogue.upscale import Upscale
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "NoopSources",
     "Render",
     "Shape",
+    "Sky",
     "Stage",
     "Upscale",
     "find_model",
@@ -54,12 +56,13 @@ __all__ = [
 ]
 
 _MODELS: Final = {
-    model.name: model for model in (*upscale.MODELS, *merge.MODELS, *render.MODELS, *noop.MODELS)
+    model.name: model for model in (*upscale.MODELS, *merge.MODELS, *sky.MODELS, *render.MODELS, *noop.MODELS)
 }
 #: Every module that an inference child loads, those of stages too.
 _RUNNERS: Final = (
     "burnish.engines.runners.upscale",
     "burnish.engines.runners.merge",
+    "burnish.engines.runners.sky",
     "burnish.engines.runners.render",
 )
 

@@ -1,0 +1,84 @@
+"""Scenes whose truth is known, for tests and benches: skies behind trees and roofs, and masks of photos."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage import data
+
+from burnish.engines.photos import skies
+
+Pixels = NDArray[Any]
+
+
+def under_the_sky(kind: str, seed: int, height: int = 400, width: int = 600) -> tuple[Pixels, Pixels, Pixels]:
+    """A house, a lawn and a bare tree before a sky: `overcast`, or a kind of `skies`.
+
+    Returns:
+        The picture, float32 [H, W, 3]; how much of each pixel is sky, [H, W]; what stands before the sky, [H, W, 3].
+    """
+    rng = np.random.default_rng(seed)
+    if kind == "overcast":
+        soft = cv2.resize(
+            rng.normal(0, 1, (8, 12)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+        )
+        sky: Pixels = np.clip(0.88 + 0.03 * soft[..., None] + np.array([-0.01, 0, 0.015]), 0, 1)
+    else:
+        sky = skies.sky(kind, height, width, height * 0.75, seed + 50)  # type: ignore[arg-type]
+    solid: Pixels = np.zeros((2 * height, 2 * width), np.float32)
+    left, eaves = int(width * rng.uniform(0.8, 1.0)), int(height * 0.95)
+    house = [(left, eaves), (left + width // 3, eaves - height // 4), (left + 2 * width // 3, eaves)]
+    house += [(left + 2 * width // 3, 2 * height), (left, 2 * height)]
+    cv2.fillPoly(solid, [np.array(house, np.int32)], 1.0, cv2.LINE_AA)
+    lawn = (height * 1.45 + 12 * np.sin(np.arange(2 * width) / 80)).astype(int)
+    _branch(solid, rng, (width * 0.35, height * 1.5), -np.pi / 2, height * 0.33, 12.0)
+    solid[np.arange(2 * height)[:, None] > lawn[None]] = 1
+    solid = cv2.resize(cv2.GaussianBlur(solid, (0, 0), 1.0), (width, height), interpolation=cv2.INTER_AREA)
+    bricks = cv2.resize(data.brick().astype(np.float32) / 255, (width, height))[..., None]
+    grass = cv2.resize(data.grass().astype(np.float32) / 255, (width, height))[..., None]
+    before: Pixels = np.array([0.55, 0.40, 0.33], np.float32) * (0.4 + 0.8 * bricks)
+    before[:, : int(width * 0.38)] = (np.array([0.16, 0.13, 0.10]) * (0.7 + 0.5 * bricks))[
+        :, : int(width * 0.38)
+    ]
+    below = np.arange(height)[:, None] > lawn[None, ::2] // 2
+    before[below] = (np.array([0.20, 0.32, 0.12]) * (0.5 + 1.2 * grass))[below]
+    picture = (
+        solid[..., None] * before + (1 - solid[..., None]) * sky + rng.normal(0, 0.008, (height, width, 3))
+    )
+    return np.clip(picture, 0, 1).astype(np.float32), 1 - solid, before
+
+
+def _branch(
+    solid: Pixels, rng: np.random.Generator, at: tuple[float, float], way: float, length: float, thick: float
+) -> None:
+    if length < 14:
+        return
+    end = at[0] + length * np.cos(way), at[1] + length * np.sin(way)
+    ends = [tuple(int(16 * value) for value in place) for place in (at, end)]
+    cv2.line(solid, ends[0], ends[1], 1.0, max(1, round(thick)), cv2.LINE_AA, 4)
+    for _ in range(3):
+        _branch(solid, rng, end, way + rng.normal(0, 0.5), length * rng.uniform(0.55, 0.75), thick * 0.6)
+
+
+def cameraman_sky() -> tuple[Pixels, Pixels]:
+    """scikit-image's `camera` as float32 [512, 512, 3], and its sky, bool.
+
+    The mask: what is at least as bright as 175 after a median of 3 x 3 and hangs together with the top row; from which
+    the camera's body and the white buildings at the horizon were taken out by hand, as polygons.
+    """
+    photo = data.camera()
+    _, pieces = cv2.connectedComponents((cv2.medianBlur(photo, 3) >= 175).astype(np.uint8), connectivity=4)
+    sky = (np.isin(pieces, np.unique(pieces[0])) & (pieces > 0)).astype(np.uint8)
+    tower = [(412, 132), (422, 128), (423, 119), (432, 119), (434, 200), (412, 200)]
+    others = [(0, 172), (55, 172), (55, 200), (0, 200)], [(254, 138), (326, 138), (326, 186), (254, 186)]
+    skyline = [(330, 173), (345, 173), (360, 166), (388, 168), (412, 192), (450, 192), (451, 168), (471, 168)]
+    skyline += [(471, 178), (511, 187), (511, 260), (330, 260)]
+    for polygon in (tower, *others, skyline):
+        cv2.fillPoly(sky, [np.array(polygon, np.int32)], 0)
+    return np.repeat(photo[..., None], 3, 2).astype(np.float32) / 255, sky > 0
+
+
+def overlap(one: Pixels, other: Pixels) -> float:
+    """Intersection over union of two masks."""
+    return float((one & other).sum() / (one | other).sum())
