@@ -27,7 +27,7 @@ def test_noop_is_found_and_not_listed(name: str, lane: str) -> None:
     model = catalogue.find_model(name)
     assert model
     assert (model.lane, model.parameters, model.sources) == (lane, Noop, ())
-    assert name not in {model.name for model in catalogue.models()}
+    assert not any("noop" in model.name for model in catalogue.models())
     assert catalogue.find_model("nothing") is None
 
 

@@ -263,9 +263,11 @@ class Developer:
         return list(zip(memories, pictures, shapes, strict=True)), msgspec.structs.replace(done, notes=notes)
 
     def _shapes(self, job: Job, first: wire.Picture, stage: Stage, *, last: bool) -> tuple[Shape, ...]:
-        """What a stage may make: the model's results, or, where others follow, one picture as large as what came."""
+        """What a stage may make of what the one before has made: by its own word, or else by the model's (`Stage.size`)."""
+        if stage.size:
+            return (Shape(*stage.size(stage.params, first.width, first.height)),)
         if last:
-            return catalogue.shapes_of(job.model, stage.params, first.width, first.height)
+            return catalogue.shapes_of(job.model, job.params, first.width, first.height)
         return (Shape(first.width, first.height),)
 
     # --- out --------------------------------------------------------------------------------------------------------

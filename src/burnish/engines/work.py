@@ -38,14 +38,23 @@ class Work:
         Raises:
             ValueError: it is larger, or has other channels.
         """
-        room = self.results[place]
         whole = picture.reshape(*picture.shape[:2], -1)
-        height, width, channels = whole.shape
-        if channels != room.shape[2] or height > room.shape[0] or width > room.shape[1]:
-            raise ValueError(f"{whole.shape} made where {room.shape} was promised")
-        flat = room.reshape(-1)[: whole.size].reshape(whole.shape)
-        flat[...] = whole
+        if whole.shape[2] != self.results[place].shape[2]:
+            raise ValueError(f"{whole.shape} made where {self.results[place].shape} was promised")
+        self.room(whole.shape[0], whole.shape[1], place)[...] = whole
+
+    def room(self, height: int, width: int, place: int = 0) -> Pixels:
+        """Where to put a picture of this size among the results, `[height, width, C]`; for runners that fill it part by part.
+
+        Raises:
+            ValueError: it is larger than promised.
+        """
+        whole = self.results[place]
+        size = (height, width, whole.shape[2])
+        if height > whole.shape[0] or width > whole.shape[1]:
+            raise ValueError(f"{size} made where {whole.shape} was promised")
         self.sizes[place] = (width, height)
+        return whole.reshape(-1)[: height * width * size[2]].reshape(size)
 
 
 class Runner(Protocol):

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import merge, noop, render, sky, upscale
+from burnish.engines.catalogue import merge, noop, photo, render, sky, upscale
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -56,11 +56,13 @@ __all__ = [
 ]
 
 _MODELS: Final = {
-    model.name: model for model in (*upscale.MODELS, *merge.MODELS, *sky.MODELS, *render.MODELS, *noop.MODELS)
+    model.name: model
+    for model in (*upscale.MODELS, *photo.MODELS, *merge.MODELS, *sky.MODELS, *render.MODELS, *noop.MODELS)
 }
 #: Every module that an inference child loads, those of stages too.
 _RUNNERS: Final = (
     "burnish.engines.runners.upscale",
+    "burnish.engines.runners.photo",
     "burnish.engines.runners.merge",
     "burnish.engines.runners.sky",
     "burnish.engines.runners.render",

@@ -84,10 +84,15 @@ class Shape(Struct, frozen=True):
 
 
 class Stage(Struct, frozen=True):
-    """One runner's part of a job, and what it is told: a struct that the runner reads."""
+    """One runner's part of a job, and what it is told: a struct that the runner reads.
+
+    `size`: width and height of what it makes of a picture of this width and height, at most. None: of the last stage, what the
+    model promises; of others, as large as what came.
+    """
 
     runner: str
     params: Struct
+    size: Callable[[Struct, int, int], tuple[int, int]] | None = None
 
 
 def same_size(_params: Struct, width: int, height: int) -> tuple[int, int]:
