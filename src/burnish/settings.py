@@ -72,6 +72,7 @@ class Uploads:
     max_bytes: int = _setting(536_870_912, "Largest upload or fetched input, in bytes.")
     arrival_seconds: int = _setting(3_600, "How long a promised upload waits for its bytes, in seconds.")
     retention_seconds: int = _setting(604_800, "How long inputs and outputs are kept, in seconds.")
+    renditions: int = _setting(32, "Forms that links to one file may ask for.")
     tombstone_seconds: int = _setting(
         2_592_000, "How long an expired object answers 410 before 404, in seconds."
     )

@@ -182,3 +182,23 @@ def _tiny() -> bytes:
     picture = io.BytesIO()
     Image.new("RGB", (8, 6), (200, 100, 50)).save(picture, "PNG")
     return picture.getvalue()
+
+
+async def test_a_result_is_had_in_another_form_by_its_link(service: Service) -> None:
+    """WebP, small, with a watermark: made by a worker when it is first asked for; the whole stays as it is."""
+    upload = await service.upload(PHOTO.read_bytes())
+    ended = await service.ended(
+        (await service.submit("render", image=upload, scale=0.5, format="png"))["id"], 60
+    )
+    (output,) = ended["outputs"]
+    assert (output["width"], output["height"]) == (300, 200)
+    wanted = f"{output['url']}&format=webp&max_width=150&quality=80&watermark=true"
+    reply = await service.http.get(wanted, headers={"Authorization": ""}, timeout=60)
+    assert (reply.status_code, reply.headers["Content-Type"]) == (200, "image/webp")
+    small = Image.open(io.BytesIO(reply.content))
+    assert small.size == (150, 100)
+    again = await service.http.get(wanted, headers={"If-None-Match": reply.headers["ETag"]})
+    assert again.status_code == 304
+    whole = Image.open(io.BytesIO((await service.http.get(output["url"])).content))
+    assert (whole.format, whole.size) == ("PNG", (300, 200))
+    await service.well()

@@ -339,7 +339,7 @@ async def test_422_says_what_is_allowed(visitor: Visitor) -> None:
     """A word that is none of a list is answered with the list, in bodies and queries."""
     for input_, words in (
         ({"image": "https://example.com/a.png", "scale": 3}, "it must be 1, 2, 4, 6 or 8"),
-        ({"image": "https://example.com/a.png", "format": "gif"}, "it must be png, jpeg, webp or tiff"),
+        ({"image": "https://example.com/a.png", "format": "gif"}, "it must be jpeg, png, webp, avif or tiff"),
     ):
         reply = await visitor.http.post("/v1/tasks", json={"model": "upscale", "input": input_})
         assert words in reply.json()["error"]["message"]

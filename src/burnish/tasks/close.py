@@ -13,7 +13,7 @@ from burnish.credits import store as credits_
 from burnish.storage.postgres import Connection
 from burnish.tasks.accounts import Accounts
 from burnish.tasks.decide import DAY, FOR_EVER, KEY_CREDITS
-from burnish.tasks.task import key_digits, topic
+from burnish.tasks.task import UNTOLD, key_digits, topic
 from burnish.webhooks.announce import account_topic, announce
 from burnish.webhooks.event import OF_STATUS, Event
 
@@ -50,7 +50,8 @@ def _events(accounts: Accounts, ended: Sequence[Any]) -> list[Event]:
             dialect=row["dialect"],
         )
         for row in ended
-        if row["callback_url"] is not None or accounts.states[row["account_id"]].listens
+        if row["model"] != UNTOLD
+        and (row["callback_url"] is not None or accounts.states[row["account_id"]].listens)
     ]
 
 

@@ -94,7 +94,8 @@ class State:
 
 class Ask(Struct, frozen=True, kw_only=True):
     """A task that asks. `cost`: its price in credits, None while its bytes have not been seen; `lowest`: what it costs at
-    least. `arrived`: it was admitted before, as waiting: its windows are spent, and a ceiling can only park it.
+    least. `arrived`: it was admitted before, as waiting: its windows are spent, and a ceiling can only park it. `unasked`: no
+    client asks, but somebody with a link: it spends no window, and a ceiling can only park it.
     """
 
     task_id: UUID
@@ -107,6 +108,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     max_credits: int | None = None
     credit_cap: int | None = None
     arrived: bool = False
+    unasked: bool = False
 
 
 class Over(NamedTuple):
@@ -140,14 +142,14 @@ def decide(state: State, ask: Ask, now: datetime) -> Verdict:
         return Verdict(FAILED if ask.arrived else None, refusal=credits_)
     over: list[Over] = []
     shadow: list[str] = []
-    if not ask.arrived:
+    if not ask.arrived and not ask.unasked:
         over += _day_over(state, ask, shadow, now)
     over += _ceilings_over(state, ask, shadow)
     seen = ask.cost is not None
     if not over:
         return Verdict(QUEUED if seen else WAITING, shadow=tuple(shadow))
     worst = max(over, key=lambda one: (STRICTNESS[one.on_limit], one.refusal.retry_after or 0))
-    if worst.on_limit == "queue" or ask.arrived:
+    if worst.on_limit == "queue" or ask.arrived or ask.unasked:
         return Verdict(QUEUED if seen else WAITING, parked=seen, shadow=tuple(shadow))
     return Verdict(FAILED if worst.on_limit == "error_state" else None, False, worst.refusal, tuple(shadow))
 
@@ -163,7 +165,7 @@ def apply(state: State, ask: Ask, verdict: Verdict, virtual_time: int, now: date
             state.use(f"shadow {name}", "", 1)
     if verdict.status == FAILED:
         return None
-    if not ask.arrived and (DAY, "") in state.windows:
+    if not ask.arrived and not ask.unasked and (DAY, "") in state.windows:
         state.use(DAY, "", 1)
         _tell_of_day(state)
     if ask.cost and state.plan.metered:
@@ -276,7 +278,7 @@ def _day_over(state: State, ask: Ask, shadow: list[str], now: datetime) -> Itera
 
 def _ceilings_over(state: State, ask: Ask, shadow: list[str]) -> Iterator[Over]:
     slots, present = state.queue.counts()
-    counts = slots if ask.arrived else present
+    counts = slots if ask.arrived or ask.unasked else present
     for kind, ceiling, counted in state.ceilings(ask.lane, ask.model, ask.key):
         used = counts[counted]
         if used < ceiling.limit:

@@ -4,11 +4,13 @@ Called by the dialects' routes. Blobs are moved before the task, as everywhere; 
 kept any more.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from burnish.errors import Conflict, Expired
-from burnish.storage.postgres import Database, answering
+from burnish.storage.postgres import Connection, Database, answering
 from burnish.tasks import store
 from burnish.tasks.task import FINAL, Task, outputs_of
 from burnish.uploads import store as blobs
@@ -61,9 +63,22 @@ async def delete(db: Database, task: Task, now: datetime) -> Receipt:
             sources = several or [(task.source_id, task.source_url)]
             fetched = {id_ for id_, url in sources if id_ is not None and url is not None}
             sizes = await blobs.move_expiry(tx, [*made, *fetched], now, earlier=True)
+            await _delete_renditions(tx, made, now)
             if not await store.move_expiry(tx, task.id, now, now):
                 raise Expired("The time of this task and its media is over.")
     return Receipt(now, len(made), sum(sizes))
+
+
+async def _delete_renditions(tx: Connection, made: Sequence[UUID], now: datetime) -> None:
+    """What links to them asked for goes with them. One that is being made just now is found by nobody any more."""
+    if not (task_ids := await store.forget_renditions(tx, made)):
+        return
+    tasks = (await store.read_tasks(tx, task_ids)).values()
+    await blobs.move_expiry(
+        tx, [record.id for task in tasks for record in outputs_of(task)], now, earlier=True
+    )
+    for task in tasks:
+        await store.move_expiry(tx, task.id, now, now)
 
 
 def _must_have_ended(task: Task) -> None:

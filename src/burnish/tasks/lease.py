@@ -10,7 +10,7 @@ from uuid import UUID
 
 from burnish.storage.postgres import Database
 from burnish.tasks import store
-from burnish.tasks.task import Claimed, lane_topic
+from burnish.tasks.task import UNTOLD, Claimed, lane_topic
 from burnish.uploads.receive import FETCH_TOPIC
 from burnish.webhooks.announce import announce
 from burnish.webhooks.event import TASK_STARTED, Event
@@ -48,7 +48,7 @@ def _starts(claimed: Sequence[Claimed]) -> list[Event]:
             dialect=task.dialect,
         )
         for task in claimed
-        if task.attempts == 1 and (task.listens or task.callback_all)
+        if task.attempts == 1 and task.model != UNTOLD and (task.listens or task.callback_all)
     ]
 
 

@@ -29,7 +29,7 @@ from burnish.tasks import store
 from burnish.tasks.canned import canned, is_canned
 from burnish.tasks.finish import Ending
 from burnish.tasks.sources import places_of
-from burnish.tasks.task import Claimed, OutputRecord
+from burnish.tasks.task import UNTOLD, Claimed, OutputRecord
 from burnish.uploads.blob import OUTPUT, Blob
 from burnish.uploads.keep import keep_object
 from burnish.uploads.store import read_blobs
@@ -146,7 +146,8 @@ async def copy_source(blobs: Blobs, key: str | None, into: BinaryIO) -> None:
 async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> tuple[OutputRecord, Blob]:
     stored = await keep_object(db, blobs, chunks_of(output.fd), task.id, task.lease_id, max_bytes=1 << 40)
     stem = PurePath(task.filename or task.model).stem or task.model
-    filename = f"{stem}-{output.role or task.model}.{output.extension}"
+    suffix = "" if task.model == UNTOLD else f"-{output.role or task.model}"
+    filename = f"{stem}{suffix}.{output.extension}"
     now = db.clock.now()
     blob = Blob(
         id=new_id(),

@@ -642,6 +642,61 @@ async def give_up_waiting(tx: Connection, late: Sequence[tuple[UUID, str]], now:
     return found
 
 
+# --- renditions ---------------------------------------------------------------------------------------------------
+
+
+async def find_rendition(connection: Connection, source_id: UUID, parameters: bytes) -> UUID | None:
+    """The task that makes this form of the file."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT task_id FROM renditions WHERE source_id = $1 AND parameters = $2", source_id, parameters
+    )
+    return found
+
+
+async def count_renditions(connection: Connection, source_id: UUID) -> int:
+    found: int = await connection.fetchval("SELECT count(*) FROM renditions WHERE source_id = $1", source_id)
+    return found
+
+
+async def insert_rendition(tx: Connection, source_id: UUID, parameters: bytes, task_id: UUID) -> UUID:
+    """Under the file's lock."""
+    await tx.execute(
+        "INSERT INTO renditions (source_id, parameters, task_id) VALUES ($1, $2, $3)",
+        source_id,
+        parameters,
+        task_id,
+    )
+    return task_id
+
+
+async def replace_rendition(
+    tx: Connection, source_id: UUID, parameters: bytes, old: UUID, new: UUID
+) -> UUID | None:
+    """Another task in place of `old`; the one that is there now, None where the file is gone."""
+    found: UUID | None = await tx.fetchval(
+        """
+        UPDATE renditions SET task_id = CASE WHEN task_id = $3 THEN $4 ELSE task_id END
+        WHERE source_id = $1 AND parameters = $2 RETURNING task_id
+        """,
+        source_id,
+        parameters,
+        old,
+        new,
+    )
+    return found
+
+
+async def forget_renditions(tx: Connection, source_ids: Sequence[UUID]) -> list[UUID]:
+    """Of files that are deleted: nobody finds their renditions any more. The tasks that made them."""
+    rows = await tx.fetch(
+        "DELETE FROM renditions WHERE source_id = ANY($1) RETURNING task_id", list(source_ids)
+    )
+    return [row["task_id"] for row in rows]
+
+
+# --- ends ---------------------------------------------------------------------------------------------------------
+
+
 async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, rows: int) -> list[Any]:
     """Tasks of accounts that listen or are followed whose end has come nearer than that since the last call: (id, account_id,
     environment), in the order of their ends. One caller at a time.
@@ -656,7 +711,7 @@ async def take_expiring(tx: Connection, now: datetime, before_end: timedelta, ro
         SELECT t.id, t.account_id, t.environment, t.expires_at FROM tasks t JOIN accounts a ON a.id = t.account_id
         WHERE t.ended_at IS NOT NULL AND t.expires_at > 'epoch'::timestamptz + $1 * interval '1 microsecond'
           AND t.expires_at <= $2 AND (a.listens OR a.followed_until IS NOT NULL)
-          AND t.expires_at - t.ended_at > $3::interval
+          AND t.expires_at - t.ended_at > $3::interval AND t.model <> 'rendition'
         ORDER BY t.expires_at FETCH FIRST ($4::int) ROWS WITH TIES
         """,  # with ties: tasks that ended together end together, and the cursor has no other place between them
         told,
@@ -741,7 +796,7 @@ async def list_tasks(
         _TASK
         + """
         WHERE account_id = $1 AND environment = $2 AND ($3::uuid IS NULL OR id < $3)
-          AND ($4::text IS NULL OR status = $4) AND ($5::text IS NULL OR model = $5)
+          AND ($4::text IS NULL OR status = $4) AND ($5::text IS NULL AND model <> 'rendition' OR model = $5)
           AND ($6::timestamptz IS NULL OR created_at > $6) AND (ended_at IS NULL OR expires_at > $8)
         ORDER BY id DESC LIMIT $7
         """,
@@ -799,6 +854,7 @@ async def list_happened(
         """
         (SELECT ended_at AS at, id, NULL AS name, id AS task_id, NULL AS facts FROM tasks
          WHERE account_id = $1 AND environment = $2 AND ended_at IS NOT NULL AND (ended_at, id) > ($3, $4)
+           AND model <> 'rendition'
          ORDER BY ended_at, id LIMIT $5)
         UNION ALL
         (SELECT at, id, name, task_id, facts FROM events

@@ -41,6 +41,7 @@ from burnish.tasks.task import (
     FINAL,
     LANES,
     QUEUED,
+    UNTOLD,
     WAITING,
     Task,
     key_digits,
@@ -70,7 +71,7 @@ class Once(msgspec.Struct, frozen=True):
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One task to be admitted, checked as far as it can be without the database. `sources`: a blob's id or a URL, or None
     for what is only pretended, for each that its parameters name. `credit_cap`: what its key may spend in all.
-    `callback_all`: its start is told too, not only its end.
+    `callback_all`: its start is told too, not only its end. `unasked`: no client asks for it, see `decide.Ask`.
     """
 
     id: UUID
@@ -93,6 +94,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: UUID | None = None
     callback_url: str | None = None
     callback_all: bool | None = None
+    unasked: bool = False
     dialect: str = NATIVE
     once: Once | None = None
 
@@ -277,6 +279,7 @@ class Submissions:
             on_limit=submission.on_limit,
             max_credits=submission.max_credits,
             credit_cap=submission.credit_cap,
+            unasked=submission.unasked,
         )
         verdict = decide(state, ask, batch.now)
         if verdict.status is None:
@@ -285,7 +288,7 @@ class Submissions:
             return verdict.refusal
         tag = apply(state, ask, verdict, batch.accounts.times[ask.lane], batch.now)
         new = _new(submission, verdict, tag, cost if state.plan.metered else None, given, batch.now)
-        if verdict.refusal is None and (day := state.windows.get((DAY, ""))) is not None:
+        if verdict.refusal is None and not ask.unasked and (day := state.windows.get((DAY, ""))) is not None:
             new.day_starts_at = day[0].starts_at
         batch.rows.append(new)
         if submission.once is not None:
@@ -312,7 +315,10 @@ class Submissions:
             source.blob.id
             for new in batch.rows
             for source in new.given
-            if source.blob is not None and source.blob.object_key and source.blob.expires_at < kept_until
+            if source.blob is not None
+            and source.blob.object_key
+            and source.blob.expires_at < kept_until
+            and new.task.model != UNTOLD  # nobody lengthens a file's life by looking at it
         }
         if short:
             await blobs.keep_until(tx, sorted(short), kept_until)
@@ -354,6 +360,7 @@ def _events(batch: _Batch) -> list[Event]:
         )
         for new in batch.rows
         if new.task.status == FAILED
+        and new.task.model != UNTOLD
         and (new.task.callback_url is not None or states[new.task.account_id].listens)
     ]
     return found + batch.accounts.told({new.task.account_id: new.task.environment for new in batch.rows})

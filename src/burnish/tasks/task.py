@@ -35,6 +35,9 @@ MOVES: Final[dict[str, frozenset[str]]] = {
     CANCELLED: frozenset(),
 }
 
+#: Tasks of this model were made by no client: a link asked for a result in another form. None is told of them.
+UNTOLD: Final = "rendition"
+
 #: The environment of tasks that no engine runs.
 TEST: Final = "test"
 

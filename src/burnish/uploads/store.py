@@ -26,6 +26,11 @@ async def share_blobs(tx: Connection, ids: Collection[UUID]) -> dict[UUID, Blob]
     return {row["id"]: Blob(**row) for row in rows}
 
 
+async def lock_blob(tx: Connection, blob_id: UUID) -> bool:
+    """Hold it against others who would; False where it is gone."""
+    return await tx.fetchval("SELECT true FROM blobs WHERE id = $1 FOR NO KEY UPDATE", blob_id) or False
+
+
 async def insert_upload(tx: Connection, blob: Blob) -> None:
     await tx.execute(
         """

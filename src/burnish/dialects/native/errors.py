@@ -46,6 +46,7 @@ CODES: Final[dict[str, Code]] = {
         409, "A request with this idempotency key is still being decided.", "Send it again after `Retry-After`."
     ),
     "too_many_endpoints": Code(409, "The account has as many webhook endpoints as it may.", "Delete one first."),
+    "too_many_renditions": Code(409, "The file was asked for in too many forms.", "Ask for one that was made."),
     "endpoint_disabled": Code(409, "The webhook endpoint is disabled.", "Enable it first: PATCH `disabled` to false."),
     "upload_arrived": Code(409, "The upload has its bytes already.", "Make a new upload for other bytes."),
     "expired": Code(410, "It was here, and its time is over.", "Submit the task again, with another idempotency key."),
@@ -99,6 +100,7 @@ CODES: Final[dict[str, Code]] = {
     "storage_full": Code(503, "The storage is full.", "Try again later; the operator has to make room."),
     "limits_unavailable": Code(503, "The counters of requests do not answer.", "Try again after `Retry-After`."),
     "account_busy": Code(503, "The account was busy for too long.", "Try again after `Retry-After`."),
+    "rendition_pending": Code(503, "This form of the file is being made.", "Ask again after `Retry-After`."),
     "not_ready": Code(503, "A part of the service is missing; `details` names it.", "Wait, or ask the operator."),
     "draining": Code(503, "The service is stopping.", "Try again after `Retry-After`."),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
 from burnish.tasks.follow import version
 from burnish.tasks.outlook import NOTHING, Outlook
+from burnish.tasks.rendition import Form, get_rendition, pending
 from burnish.tasks.retry import submission_again
 from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, Task
@@ -219,11 +220,35 @@ async def put_file(request: Request) -> Reply:
 
 async def get_file(request: Request) -> Reply | Stream:
     file = await _linked(request, "GET")
+    form = bodies.query(request, wire.FileQuery).form
     if file.object_key is None:
         raise NotFound("The bytes of this upload have not come yet.", code="not_arrived")
+    if form != Form():
+        file = await _in_form(request, file, form)
+    assert file.object_key is not None
     return await files.serve(
         request, file, partial(request.resources.blobs.read, file.object_key), request.now
     )
+
+
+async def _in_form(request: Request, file: Blob, form: Form) -> Blob:
+    """The file as the link asks for it, waited for as long as anybody is let wait."""
+    resources = request.resources
+    making = get_rendition(
+        resources.db,
+        resources.submissions,
+        resources.reads,
+        file,
+        form,
+        request_id=request.id,
+        seconds=resources.settings.http.wait_seconds,
+        most=resources.settings.uploads.renditions,
+        now=request.now,
+    )
+    made = await request.while_there(making, though_draining=False)
+    if made is None:
+        raise pending()
+    return made
 
 
 async def _linked(request: Request, purpose: str) -> Blob:
@@ -416,9 +441,10 @@ OPERATIONS: Final = (
         tag="Files",
         summary="Read the bytes of an output or an upload",
         description="On the `url` of an output, or the `access_url` of an upload. One range is served as 206; several are "
-        "answered with the whole.",
+        "answered with the whole. With `format`, `max_width`, `scale`, `preview`, `watermark`, `quality` or `metadata` a picture "
+        "is answered in that form: made once, kept as long as the file, and waited for for 60 seconds at most.",
         access="signed",
-        query=wire.LinkQuery,
+        query=wire.FileQuery,
         answers={200: "*/*", 206: "*/*", 304: None},
         meanings={
             200: "All of it.", 206: "The range that was asked for.", 304: "`If-None-Match` names what is here.",
@@ -431,6 +457,8 @@ OPERATIONS: Final = (
         },
         refuses=(
             "bad_signature", "not_found", "not_arrived", "file_expired", "no_such_bytes", "storage_unavailable",
+            "invalid", "unknown_field", "missing_field", "unsupported_format", "decode_failed", "input_too_large",
+            "output_too_large", "engine_refused", "too_many_renditions", "rendition_pending",
         ),
     ),
     Operation(

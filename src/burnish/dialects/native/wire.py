@@ -14,11 +14,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from burnish.credits.price import Tier, Unit
 from burnish.credits.prices import Prices
 from burnish.engines.catalogue import Limits, Model, input_schema, models
+from burnish.engines.catalogue.model import Format, MetadataPolicy, Quality
 from burnish.errors import STATUS_REASONS, Invalid
 from burnish.ids import to_wire
 from burnish.keys.key import Key
 from burnish.settings import Uploads
 from burnish.tasks.outlook import NOTHING, Outlook
+from burnish.tasks.rendition import Form
 from burnish.tasks.submit import Submission, parameters_of
 from burnish.tasks.task import OutputRecord, Task, outputs_of, price_of
 from burnish.uploads.blob import OUTPUT, UPLOAD, Blob, kept_seconds
@@ -162,6 +164,22 @@ class LinkQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     expires: Annotated[int, says("When the link ends, in seconds since 1970.")]
     signature: str
+
+
+class FileQuery(LinkQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """And the form in which a picture is wanted, as in the model `render`."""
+
+    scale: Annotated[float, Meta(gt=0, le=1), says("Times as wide and as high.")] = 1.0
+    max_width: Annotated[int, Meta(ge=1, le=100_000), says("In pixels; the height follows.")] | None = None
+    preview: Annotated[bool, says("At most 1,024 pixels on the longer side.")] = False
+    watermark: Annotated[bool, says("With the service's watermark over all of it.")] = False
+    format: Format = None
+    quality: Quality = 90
+    metadata: MetadataPolicy = "keep"
+
+    @property
+    def form(self) -> Form:
+        return msgspec.convert(self, Form, from_attributes=True)
 
 
 # --- what a reply says --------------------------------------------------------------------------------------------
