@@ -5,6 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from burnish.engines.photos import skies
@@ -82,3 +83,52 @@ def cameraman_sky() -> tuple[Pixels, Pixels]:
 def overlap(one: Pixels, other: Pixels) -> float:
     """Intersection over union of two masks."""
     return float((one & other).sum() / (one | other).sum())
+
+
+def plate(rng: np.random.Generator, width: int) -> Pixels:
+    """A number plate seen from the front, [H, W, 3] uint8: dark on white or yellow, or white on blue, with a border."""
+    letters = (
+        "".join(rng.choice(list("ABCDEFGHJKLMNPRSTUVWXYZ"), 2)),
+        "".join(rng.choice(list("0123456789"), rng.integers(3, 5))),
+    )
+    words = f"{letters[0]} {letters[1]}" + (
+        "" if rng.random() < 0.5 else " " + "".join(rng.choice(list("ABCDEFH"), 2))
+    )
+    ground, ink = [
+        ((240, 240, 235), (20, 20, 25)),
+        ((240, 200, 40), (15, 15, 15)),
+        ((25, 50, 140), (240, 240, 240)),
+    ][rng.choice(3, p=[0.7, 0.15, 0.15])]
+    high = 110
+    font = ImageFont.load_default(84)
+    long = round(font.getlength(words)) + 70
+    drawn = Image.new("RGB", (long, high), ground)
+    draw = ImageDraw.Draw(drawn)
+    draw.rectangle((2, 2, long - 3, high - 3), outline=ink, width=4)
+    draw.text((long / 2, high / 2), words, fill=ink, font=font, anchor="mm")
+    return np.asarray(drawn.resize((width, round(width * high / long)), Image.Resampling.LANCZOS))
+
+
+def with_plate(photo: Pixels, rng: np.random.Generator, width: int) -> tuple[Pixels, Pixels]:
+    """A photo with a plate laid on it in perspective, on a patch of plain car; and the plate's corners, [4, 2]."""
+    made, shown = photo.copy(), plate(rng, width)
+    high = shown.shape[0]
+    turn, tilt = rng.uniform(-0.18, 0.18), rng.uniform(0.72, 1.0)
+    flat = np.array([[0, 0], [width, 0], [width, high], [0, high]], np.float32)
+    middle = np.array([width / 2, high / 2])
+    squeezed = (flat - middle) * (tilt, 1.0) + rng.uniform(-0.06, 0.06, (4, 2)) * high
+    turned = squeezed @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    room = np.array(photo.shape[1::-1]) - np.ptp(turned, axis=0) - 40
+    corners = (turned - turned.min(0) + 20 + rng.uniform(0, 1, 2) * np.maximum(room, 1)).astype(np.float32)
+    body = np.array([rng.integers(30, 200)] * 3) + rng.integers(-15, 15, 3)
+    around = (corners - corners.mean(0)) * (1.35, 1.9) + corners.mean(0)
+    cv2.fillConvexPoly(
+        made, np.round(around).astype(np.int32), [int(value) for value in np.clip(body, 0, 255)], cv2.LINE_AA
+    )
+    move = cv2.getPerspectiveTransform(flat, corners)
+    size = (photo.shape[1], photo.shape[0])
+    laid = cv2.warpPerspective(shown, move, size, flags=cv2.INTER_AREA).astype(np.float32)
+    share = cv2.warpPerspective(np.ones(shown.shape[:2], np.float32), move, size)[..., None]
+    picture = made * (1 - share) + laid * share
+    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.9)) + rng.normal(0, 3, picture.shape)
+    return np.clip(picture, 0, 255).astype(np.uint8), corners

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import merge, noop, photo, render, sky, upscale
+from burnish.engines.catalogue import merge, noop, photo, privacy, render, sky, upscale
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -24,6 +24,7 @@ from burnish.engines.catalogue.model import (
     too_many_pixels,
 )
 from burnish.engines.catalogue.noop import Noop, NoopSources
+from burnish.engines.catalogue.privacy import Privacy
 from burnish.engines.catalogue.render import RENDITION, Render
 from burnish.engines.catalogue.sky import Sky
 from burnish.engines.catalogue.upscale import Upscale
@@ -36,6 +37,7 @@ __all__ = [
     "Model",
     "Noop",
     "NoopSources",
+    "Privacy",
     "Render",
     "Shape",
     "Sky",
@@ -57,7 +59,15 @@ __all__ = [
 
 _MODELS: Final = {
     model.name: model
-    for model in (*upscale.MODELS, *photo.MODELS, *merge.MODELS, *sky.MODELS, *render.MODELS, *noop.MODELS)
+    for model in (
+        *upscale.MODELS,
+        *photo.MODELS,
+        *merge.MODELS,
+        *sky.MODELS,
+        *privacy.MODELS,
+        *render.MODELS,
+        *noop.MODELS,
+    )
 }
 #: Every module that an inference child loads, those of stages too.
 _RUNNERS: Final = (
@@ -65,6 +75,7 @@ _RUNNERS: Final = (
     "burnish.engines.runners.photo",
     "burnish.engines.runners.merge",
     "burnish.engines.runners.sky",
+    "burnish.engines.runners.privacy",
     "burnish.engines.runners.render",
 )
 
