@@ -84,6 +84,7 @@ class Tasks:
     deadline_seconds: int = _setting(
         900, "Longest one run of a task may take unless its request says less, in seconds."
     )
+    film_deadline_seconds: int = _setting(86_400, "The same of a task on a film, in seconds.")
     lease_seconds: int = _setting(
         15, "A worker that has not renewed for this long has lost its task, in seconds."
     )

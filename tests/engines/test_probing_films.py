@@ -1,9 +1,12 @@
 """What is read of a film before anything is done with it: what it has, not what it says."""
 
+import io
 from collections.abc import Callable
 from fractions import Fraction
 from uuid import UUID
 
+import av
+import numpy as np
 import pytest
 
 from burnish.engines.engine import Engines
@@ -108,14 +111,10 @@ async def test_what_cannot_be_taken_is_said(
 
 async def test_a_film_without_pictures_is_refused(engines: Engines, opened: Opened, account: UUID) -> None:
     """Sound alone is not a film, whatever its container."""
-    import io
-
-    import av
-
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=48_000)
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate, frame.pts = 48_000, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -106,9 +106,9 @@ async def _run(order: Order, journal: Journal, display: Display, environ: Mappin
     try:
         async with (
             open_place(order.data, environ, display.said) as place,
-            _open_client(place, order.model) as client,
+            _open_client(place, order.model) as (client, source),
         ):
-            batch = _Batch(order, journal, place, client, display)
+            batch = _Batch(order, journal, place, client, source, display)
             if order.dry:
                 display.estimate(await batch.estimate())
                 return 0
@@ -120,8 +120,8 @@ async def _run(order: Order, journal: Journal, display: Display, environ: Mappin
 
 
 @contextlib.asynccontextmanager
-async def _open_client(place: Place, model: str) -> AsyncIterator[AsyncClient]:
-    """A client of the place, which knows the model. A service of this machine's own is reached past all proxies.
+async def _open_client(place: Place, model: str) -> AsyncIterator[tuple[AsyncClient, str]]:
+    """A client of the place, which knows the model, and the parameter that names what the model works on. A service of this machine's own is reached past all proxies.
 
     Asked with little patience, before the first byte is uploaded: so it is soon told that nobody is there, or that
     the key is wrong.
@@ -129,26 +129,35 @@ async def _open_client(place: Place, model: str) -> AsyncIterator[AsyncClient]:
     async with httpx.AsyncClient(trust_env=not place.local, limits=_LIMITS) as http:
         try:
             impatient = AsyncClient(place.url, place.key, http=http, max_retries=1)
-            models = [known.name for known in await impatient.models.list()]
+            models = {known.name: known for known in await impatient.models.list()}
         except ValueError as error:
             raise WrongUse(str(error)) from error
         except Problem as error:
             raise with_service(error, place) from error
         if model not in models:
             raise WrongUse(f"There is no model {model}. There are: {', '.join(models)}.")
-        yield AsyncClient(place.url, place.key, http=http, max_retries=2 if place.started else 10)
+        yield (
+            AsyncClient(place.url, place.key, http=http, max_retries=2 if place.started else 10),
+            _source(models[model].input_schema),
+        )
+
+
+def _source(schema: Mapping[str, Any]) -> str:
+    """A model of films names one, the others a picture."""
+    return "video" if "video" in schema.get("properties", {}) else "image"
 
 
 class _Batch:
     """The files of an order on their way."""
 
     def __init__(
-        self, order: Order, journal: Journal, place: Place, client: AsyncClient, display: Display
+        self, order: Order, journal: Journal, place: Place, client: AsyncClient, source: str, display: Display
     ) -> None:
         self._order = order
         self._journal = journal
         self._place = place
         self._client = client
+        self._source = source
         self._display = display
         self._names = Names(order.files, order.target, order.model)
         self._fingerprint = order_of(order.model, order.parameters)
@@ -315,7 +324,7 @@ class _Batch:
             creating = asyncio.ensure_future(
                 self._client.tasks.create(
                     self._order.model,
-                    {"image": entry.upload, **self._order.parameters},
+                    {self._source: entry.upload, **self._order.parameters},
                     metadata={_MARK: key},
                     max_credits=self._order.max_credits,
                     idempotency_key=key,

@@ -38,11 +38,12 @@ _Message = TypeVar("_Message")
 class Memory:
     """Memory that parent and children share, as a file without a name; `fd` goes to a child, the parent maps nothing.
 
-    Left open by `__exit__` only after `keep`.
+    `on_disk`: a file where temporary files lie, for what may be larger than memory is. Left open by `__exit__` only after
+    `keep`.
     """
 
-    def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
+    def __init__(self, *, on_disk: bool = False) -> None:
+        if hasattr(os, "memfd_create") and not on_disk:
             self.fd = os.memfd_create("burnish", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         else:
             self.fd = _unnamed_file()

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -33,6 +33,9 @@ _MESSAGE_CHARACTERS: Final = 600
 _DETAIL_CHARACTERS: Final = 2000
 #: A template that has not forked for this long is hung.
 _ANSWER_SECONDS: Final = 5.0
+_OURS: Final = "Reading or writing the file failed on our side. It may be tried again."
+#: Questions without a byte of a client's in them.
+_OF_OURS: Final = (wire.Encode, wire.Canned, wire.CannedFilm, wire.EncodeFilm, wire.Frames)
 #: Signals that a process brings on itself by what it does with its input.
 _CRASHES: Final = {
     signal.SIGSEGV,
@@ -44,7 +47,7 @@ _CRASHES: Final = {
     signal.SIGTRAP,
 }
 
-Reply = TypeVar("Reply", wire.Probed, wire.Decoded, wire.Encoded)
+Reply = TypeVar("Reply", wire.Probed, wire.Decoded, wire.Encoded, wire.Opened, wire.Filled, wire.Taken)
 
 
 class _Fork:
@@ -114,6 +117,31 @@ class _Template:
                 fork.ended.cancel()
 
 
+class Conversation:
+    """A child that stays for several questions, one at a time."""
+
+    def __init__(self, connection: Connection, fork: _Fork) -> None:
+        self._connection = connection
+        self._fork = fork
+
+    async def ask(self, message: wire.Message, descriptors: Sequence[int], kind: type[Reply]) -> Reply:
+        """Its answer. Raises Failed, as `Codec.ask`."""
+        try:
+            await self._connection.send(message, descriptors)
+            reply = await self._connection.receive(_from_codec)
+        except wire.Gone:
+            await asyncio.wait([self._fork.ended])
+            raise _lost(
+                message, None if self._fork.ended.cancelled() else self._fork.ended.result()
+            ) from None
+        if isinstance(reply, kind):
+            return reply
+        if isinstance(reply, wire.Failure):
+            raise _failed(reply)
+        _log.warning("codec child lied", said=type(reply).__name__, asked=type(message).__name__)
+        raise Failed("internal", _OURS)
+
+
 class Codec:
     """Questions about files, any number at once."""
 
@@ -162,6 +190,24 @@ class Codec:
                 raise _lost(question, how)
             # The template went down with a child in it that may be innocent: once more, on a new one.
         raise AssertionError
+
+    @contextlib.asynccontextmanager
+    async def conversation(self) -> AsyncIterator["Conversation"]:
+        """A child that is asked one thing after another about one film; it ends with the conversation."""
+        template = await self._ready()
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours)
+        try:
+            with theirs:
+                fork = await template.fork(theirs)
+            try:
+                yield Conversation(connection, fork)
+            finally:
+                template.dismiss(fork)
+        except wire.Gone as error:
+            raise Failed("internal", _OURS) from error
+        finally:
+            connection.close()
 
     async def _ask(
         self, template: _Template, question: wire.Message, descriptors: Sequence[int]
@@ -214,7 +260,7 @@ def _failed(reply: wire.Failure) -> Failed:
     _log.info("codec refused", reason=reply.reason, detail=reply.detail[-_DETAIL_CHARACTERS:])
     if reply.reason in _ITS_REASONS:
         return Failed(reply.reason, reply.message[:_MESSAGE_CHARACTERS])
-    return Failed("internal", "Reading or writing the picture failed on our side. It may be tried again.")
+    return Failed("internal", _OURS)
 
 
 def _lost(question: wire.Message, how: int | None) -> Failed:
@@ -222,12 +268,10 @@ def _lost(question: wire.Message, how: int | None) -> Failed:
     name = signal.Signals(how).name if how else None
     _log.warning("codec child lost", question=type(question).__name__, signal=name)
     if how == signal.SIGXCPU:
-        return Failed(
-            "deadline_exceeded", "Reading or writing the picture took longer than the task may take."
-        )
-    if how in _CRASHES and not isinstance(question, wire.Encode | wire.Canned):
+        return Failed("deadline_exceeded", "Reading or writing the file took longer than the task may take.")
+    if how in _CRASHES and not isinstance(question, _OF_OURS):
         return Failed(
             "decode_failed",
-            "The file brought its decoder down; it is damaged, or made to do harm. Save the picture anew and send that.",
+            "The file brought its decoder down; it is damaged, or made to do harm. Save it anew and send that.",
         )
-    return Failed("internal", "Reading or writing the picture failed on our side. It may be tried again.")
+    return Failed("internal", _OURS)

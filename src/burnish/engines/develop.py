@@ -17,6 +17,7 @@ from msgspec import Struct
 from burnish import log, settings
 from burnish.engines import catalogue, wire
 from burnish.engines.catalogue import Model, Shape, Stage
+from burnish.engines.checkpoints import Checkpoints
 from burnish.engines.child import Memory
 from burnish.engines.codec import Codec
 from burnish.engines.inference import Inference
@@ -89,7 +90,8 @@ _DATA_BYTES: Final = 1024 * 1024
 
 class Job(Struct, frozen=True):
     """One task's work. `source_fds`: its inputs, regular files or shared memory, which stay the caller's, in the order
-    of the model's sources; `filenames`: what each was called, "" where nobody said.
+    of the model's sources; `filenames`: what each was called, "" where nobody said. `checkpoints`: where what is finished of
+    a film outlives the run.
     """
 
     account: UUID
@@ -98,6 +100,7 @@ class Job(Struct, frozen=True):
     source_fds: list[int]
     deadline_seconds: float
     filenames: list[str] = []
+    checkpoints: Checkpoints | None = None
 
 
 class Output(Struct, frozen=True):

@@ -26,6 +26,7 @@ from burnish.engines.develop import (
     last_part,
     limits,
 )
+from burnish.engines.film import Films
 from burnish.engines.inference import Inference
 from burnish.errors import STATUS_REASONS, Failed, Unusable
 
@@ -73,6 +74,7 @@ class Engines:
             precision=cast('Literal["auto", "bf16", "f32"]', settings.precision),
         )
         self._developer = Developer(settings, self._codec, self._inference)
+        self._films = Films(settings, self._codec, self._inference)
         self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -123,6 +125,8 @@ class Engines:
         async with _deadline(job.deadline_seconds):
             if job.model.runner == catalogue.IN_THE_WORKER:
                 return await self._in_the_worker(job, progress)
+            if job.model.film:
+                return await self._films.make(job, progress)
             return await self._developer.develop(job, progress)
 
     async def canned(
@@ -135,6 +139,8 @@ class Engines:
         """
         job = Job(UUID(int=0), model, params, [], deadline_seconds)
         async with _deadline(deadline_seconds):
+            if model.film:
+                return await self._films.canned(job, type_, width, height)
             return await self._developer.canned(job, type_, width, height)
 
     async def _in_the_worker(self, job: Job, progress: Progress) -> list[Output]:

@@ -52,6 +52,9 @@ def main() -> None:
 def _template(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
     """Fork on request, report who ended; never touch a client's byte."""
     from burnish.engines import films, probed  # noqa: F401, PLC0415 - what the children will need
+    from burnish.engines.films import canned as canned_film  # noqa: F401, PLC0415
+    from burnish.engines.films import decode as decode_film  # noqa: F401, PLC0415
+    from burnish.engines.films import encode, join  # noqa: F401, PLC0415
     from burnish.engines.pictures import canned, read, write  # noqa: F401, PLC0415
 
     del start
@@ -131,14 +134,18 @@ def _answer(channel: wire.Channel, fence: Fence) -> wire.Message:
     fence.few_calls()
     try:
         with open(descriptors[0], "rb", closefd=False) as source:  # a descriptor, not a path
-            return _codec(question, source, descriptors, fence)
+            return _codec(question, source, descriptors, fence, channel)
     except Failed as failure:
         return wire.Failure(failure.reason, failure.message, traceback.format_exc(limit=8))
     except Exception:  # a hostile file may raise anything, and the parent must hear of it
         return wire.Failure("internal", "The codec failed.", traceback.format_exc(limit=8))
 
 
-def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: Fence) -> wire.Message:
+def _codec(
+    question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: Fence, channel: wire.Channel
+) -> wire.Message:
+    from burnish.engines.films import canned as canned_film  # noqa: PLC0415
+    from burnish.engines.films import decode, encode, join  # noqa: PLC0415
     from burnish.engines.pictures import canned, read, write  # noqa: PLC0415 - loaded before the fork
     from burnish.engines.probed import probed  # noqa: PLC0415
 
@@ -160,6 +167,18 @@ def _codec(question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: F
             with open(descriptors[0], "wb", closefd=False) as out:
                 canned.write_canned(question, out)
             return wire.Encoded({})
+        case wire.CannedFilm():
+            with open(descriptors[0], "wb", closefd=False) as out:
+                canned_film.write_canned(question, out)
+            return wire.Encoded({})
+        case wire.DecodeFilm():
+            return decode.decode(question, source, wire.Talk(channel))
+        case wire.EncodeFilm():
+            with open(descriptors[0], "wb", closefd=False) as out:
+                return wire.Encoded(encode.encode(question, out, wire.Talk(channel)))
+        case wire.JoinFilm():
+            with open(descriptors[1], "w+b", closefd=False) as whole:
+                return wire.Encoded(join.join(question, source, whole, wire.Talk(channel)))
 
 
 # --- Inference ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ _LENGTH: Final = struct.Struct("<I")
 Side = Annotated[int, Meta(ge=1, le=1_000_000)]
 Channels = Literal[1, 2, 3, 4]
 Format = Literal["jpeg", "png", "webp", "avif", "tiff"]
+FilmFormat = Literal["mp4", "mov", "mkv", "m4v", "avi", "gif", "webm"]
+#: What a segment of a film is coded in; ffv1 loses nothing, and is what GIFs are made of.
+FilmCodec = Literal["h264", "hevc", "vp9", "ffv1"]
 
 
 class Picture(Struct, frozen=True):
@@ -69,6 +72,17 @@ class Shot(Struct, frozen=True, omit_defaults=True):
     make: str | None = None
     model: str | None = None
     lens: str | None = None
+
+
+class Colours(Struct, frozen=True):
+    """What a film's numbers mean: ITU-T H.273's codes of matrix, primaries and transfer (2: not said), and whether the
+    whole range is used.
+    """
+
+    matrix: int
+    primaries: int
+    transfer: int
+    full_range: bool
 
 
 class Limits(Struct, frozen=True):
@@ -146,6 +160,112 @@ class Canned(Message, frozen=True):
     width: Side
     height: Side
     format: Format
+
+
+class CannedFilm(Message, frozen=True):
+    """Write a film of that size and a second's length which shows nothing, into the empty file sent along."""
+
+    limits: Limits
+    width: Side
+    height: Side
+    format: FilmFormat
+
+
+# --- The worker to a codec child that has a film: a question, and what follows ----------------------------------------
+
+
+class DecodeFilm(Message, frozen=True):
+    """Open the film sent along; `Opened` answers, then `Fill`s follow.
+
+    A round has `core` frames, and of those beside it up to `before` and `after`. `resume`: times of the first frame
+    that is needed again, and of the first of the first round, where a film goes on.
+    """
+
+    limits: Limits
+    before: int
+    after: int
+    resume: tuple[int, int] | None = None
+
+
+class Opened(Message, frozen=True):
+    """`base`: seconds of one tick of its times, as a fraction; `rate`: nominal, frames a second; `seconds`: as its header
+    says, for nothing but progress. `bits`: of the pixels that it gives.
+    """
+
+    width: Side
+    height: Side
+    bits: Literal[8, 16]
+    base: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
+    rate: Annotated[float, Meta(gt=0)]
+    seconds: float
+    colours: Colours
+    type: str
+
+
+class Fill(Message, frozen=True):
+    """The next round, of at most `core` frames, into the memory sent along, one frame after the other."""
+
+    core: Annotated[int, Meta(ge=1)]
+
+
+class Filled(Message, frozen=True):
+    """`times`: of the frames in the memory, in ticks. Those from `first` on, `count` of them, are the round; `end`: when the
+    last of these is over. `over`: the film is. `decoded`: frames so far, those that were left out too.
+    """
+
+    times: tuple[int, ...]
+    first: int
+    count: int
+    end: int
+    over: bool
+    decoded: int
+
+
+class EncodeFilm(Message, frozen=True):
+    """Begin a segment in the file sent along; `Frames` follow, then `Finish`. `in_order`: they are coded in the order in which
+    they are shown.
+    """
+
+    limits: Limits
+    picture: Picture
+    codec: FilmCodec
+    quality: int
+    base: tuple[int, int]
+    rate: float
+    colours: Colours
+    in_order: bool
+
+
+class Frames(Message, frozen=True):
+    """As many frames as there are `times`, one after the other in the memory sent along."""
+
+    times: tuple[int, ...]
+
+
+class JoinFilm(Message, frozen=True):
+    """Begin the whole film in the file sent second; `Segment`s follow, then `Finish`. Its sound is that of the film sent
+    first, from `start` to `end` seconds of it. `in_order`: as the segments were coded.
+    """
+
+    limits: Limits
+    format: FilmFormat
+    base: tuple[int, int]
+    origin: int
+    start: float
+    end: float
+    in_order: bool
+
+
+class Segment(Message, frozen=True):
+    """The next segment: the file sent along."""
+
+
+class Taken(Message, frozen=True):
+    """The answer to a question or a message that has none of its own."""
+
+
+class Finish(Message, frozen=True):
+    """There is no more; `Encoded` answers."""
 
 
 class Probed(Message, frozen=True):
@@ -260,8 +380,9 @@ class Broken(Message, frozen=True):
 
 ToTemplate = Fork | Kill
 FromTemplate = Forked | Ended
-ToCodec = Probe | Decode | Encode | Canned
-FromCodec = Probed | Decoded | Encoded | Failure
+ToCodec = Probe | Decode | Encode | Canned | CannedFilm | DecodeFilm | EncodeFilm | JoinFilm
+ThenToCodec = Fill | Frames | Segment | Finish
+FromCodec = Probed | Decoded | Encoded | Failure | Opened | Filled | Taken
 ToInference = Run | Cancel
 FromInference = Turn | Progress | Done | Left | Broken
 
@@ -330,3 +451,19 @@ class Channel:
                 raise Gone("closed")
             body += part
         return bytes(body)
+
+
+class Talk:
+    """The child's side of a conversation about a film."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._decode = msgspec.msgpack.Decoder(ThenToCodec).decode
+
+    def said(self) -> tuple[ThenToCodec, int]:
+        """What comes next, and the descriptor that came along, which is the caller's to close; -1 for none."""
+        body, descriptors = self._channel.receive()
+        return self._decode(body), descriptors[0] if descriptors else -1
+
+    def say(self, message: Message) -> None:
+        self._channel.send(message)

@@ -52,7 +52,7 @@ def submission(
         Limited, InsufficientCredits: a test key asked for them.
     """
     settings = request.resources.settings
-    longest = settings.tasks.deadline_seconds
+    longest = settings.tasks.film_deadline_seconds if model.film else settings.tasks.deadline_seconds
     kept = plan_of(request, key).retention_seconds or settings.uploads.retention_seconds
     sources = sources_of(model, parameters)
     admissible = Submission(

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import merge, noop, photo, privacy, render, sky, upscale
+from burnish.engines.catalogue import merge, noop, photo, privacy, render, sky, upscale, video
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -66,6 +66,7 @@ _MODELS: Final = {
         *sky.MODELS,
         *privacy.MODELS,
         *render.MODELS,
+        *video.MODELS,
         *noop.MODELS,
     )
 }
@@ -77,6 +78,7 @@ _RUNNERS: Final = (
     "burnish.engines.runners.sky",
     "burnish.engines.runners.privacy",
     "burnish.engines.runners.render",
+    video.RUNNER,
 )
 
 

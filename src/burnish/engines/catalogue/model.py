@@ -107,7 +107,8 @@ class Model(Struct, frozen=True, kw_only=True):
     a URL, or several), in the order they are read. `price`: the name of a rule in the table of prices. `size`: width and
     height of what is made of a picture of this width and height, at most. `shapes`: the results where there is not
     exactly one, like the first input. `stages`: what follows one another where there is more than `runner`; each
-    works on what the one before has made.
+    works on what the one before has made. `rate`: frames a second of what is made of a film that has so many, where that
+    is another. `film`: it takes a film and makes one.
     """
 
     name: str
@@ -121,6 +122,8 @@ class Model(Struct, frozen=True, kw_only=True):
     size: Callable[[Struct, int, int], tuple[int, int]] = same_size
     shapes: Callable[[Struct, int, int], tuple[Shape, ...]] | None = None
     stages: Callable[[Struct], tuple[Stage, ...]] | None = None
+    rate: Callable[[Struct, float], float] | None = None
+    film: bool = False
     deadline_seconds: int = 900
     public: bool = True
 
@@ -151,6 +154,8 @@ def output_measure(
     if width is None or height is None:
         return Measure()
     out_width, out_height = model.size(params, width, height)
+    if model.rate and frame_rate is not None:
+        frame_rate = model.rate(params, frame_rate)
     return Measure(width=out_width, height=out_height, seconds=seconds, frames_per_second=frame_rate)
 
 

@@ -46,7 +46,8 @@ def _waifu(weights: str) -> dict[int, Way]:
     }
 
 
-_WAYS: Final = {
+#: Mode and scale -> the networks; of films too.
+WAYS: Final = {
     "faithful": _waifu("photo"),
     "art": _waifu("art"),
     "restore": {
@@ -74,7 +75,7 @@ class Upscaler:
     def __init__(self, networks: Tiled, finder: Faces | None) -> None:
         self._networks = networks
         self._finder = finder
-        networks.prepare(_WAYS["faithful"][2])
+        networks.prepare(WAYS["faithful"][2])
 
     def memory_bytes(self, params: bytes, pictures: Sequence[Picture]) -> int:
         """What `run` needs beside the pixels that come and go."""
@@ -93,7 +94,7 @@ class Upscaler:
         small = (yield from self._small_faces(pixels)) if self._keeps_faces(wanted) else []
         begun = _LOOKING if self._keeps_faces(wanted) else 0.0
         until = 1 - _KEEPING if small else 1.0
-        for done in self._networks.paint(_WAYS[wanted.mode][wanted.scale], pixels, made):
+        for done in self._networks.paint(WAYS[wanted.mode][wanted.scale], pixels, made):
             yield begun + done * (until - begun)
         for number, face in enumerate(small, 1):
             self._keep(face, pixels, made, wanted.scale)
@@ -131,7 +132,7 @@ class Upscaler:
         )
         source = np.ascontiguousarray(pixels[top:bottom, left:right, :count])
         faithful = np.empty((source.shape[0] * scale, source.shape[1] * scale, count), pixels.dtype)
-        for _ in self._networks.paint(_WAYS["faithful"][scale], source, faithful):
+        for _ in self._networks.paint(WAYS["faithful"][scale], source, faithful):
             pass
         down, across = (
             ((np.arange(size * scale) + 0.5) / scale + start - at) / radius
