@@ -37,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", metavar="faithful|restore", help="keep what is there, or redraw what is noisy"
     )
-    parser.add_argument("--format", metavar="png|jpeg|webp|tiff", help="what to write (default: as the file)")
-    parser.add_argument("--quality", type=int, metavar="N", help="of jpeg and webp, 1 to 100")
+    parser.add_argument(
+        "--format", metavar="jpeg|png|webp|avif|tiff", help="what to write (default: as the file)"
+    )
+    parser.add_argument("--quality", type=int, metavar="N", help="of jpeg, webp and avif, 1 to 100")
     parser.add_argument(
         "--param", action="append", default=[], type=_param, metavar="NAME=VALUE", help="any other parameter"
     )
