@@ -64,6 +64,23 @@ async def test_several_kinds_of_pixels_meet(merged: Any, photo: Any, file_of: An
     assert set(np.asarray(image)[..., 3].ravel()) == {128}
 
 
+async def test_one_task_does_a_whole_photo(merged: Any, photo: Any, file_of: Any) -> None:
+    """Merged, windows pulled, styled, its sky looked for, faces hidden, twice as large: one task, each step with its note."""
+    files = [file_of(one, "PNG") for one in brackets(photo)]
+    image, output = await merged(
+        files,
+        window_pull="windows_with_skies",
+        style="property",
+        straighten=True,
+        sky="low_cloud",
+        privacy=True,
+        upscale=True,
+    )
+    assert {"enhance", "straighten", "sky", "faces", "plates"} <= set(output.notes)
+    assert image.width <= 112
+    assert image.width > 80
+
+
 async def test_brackets_of_two_sizes_are_refused(merged: Any, photo: Any, file_of: Any) -> None:
     """The message says which is another."""
     with pytest.raises(Failed, match=r"images\[1\] is 56 x 39 pixels and images\[0\] is 56 x 40") as failed:

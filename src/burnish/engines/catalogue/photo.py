@@ -8,12 +8,14 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source, Stage, same_size
+from burnish.engines.catalogue.privacy import Privacy
 from burnish.engines.catalogue.sky import Sky
 from burnish.engines.catalogue.upscale import Upscale
 from burnish.engines.photos.look import Style
 
-_RUNNER: Final = "burnish.engines.runners.photo"
+PHOTOGRAPHER: Final = "burnish.engines.runners.photo"
 _ANOTHER_SKY: Final = "burnish.engines.runners.sky"
+_NOBODY: Final = "burnish.engines.runners.privacy"
 _LARGER: Final = "burnish.engines.runners.upscale"
 _SCALE: Final = 2
 
@@ -91,6 +93,9 @@ class EnhanceParams(Struct, frozen=True, forbid_unknown_fields=True):
             description="A 360° panorama (equirectangular): no seam between its edges; neither lens nor verticals are corrected."
         ),
     ] = False
+    privacy: Annotated[
+        bool, Meta(description="Then faces and number plates made unreadable, as of the model `privacy`.")
+    ] = False
     upscale: Annotated[bool, Meta(description="At the end, twice as wide and high (`faithful`).")] = False
     format: Format = None
     quality: Quality = 90
@@ -145,10 +150,10 @@ class LensParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _enhance_size(params: Struct, width: int, height: int) -> tuple[int, int]:
     assert isinstance(params, EnhanceParams)
-    return _larger(params, width, height) if params.upscale else (width, height)
+    return larger(params, width, height) if params.upscale else (width, height)
 
 
-def _larger(_params: Struct, width: int, height: int) -> tuple[int, int]:
+def larger(_params: Struct, width: int, height: int) -> tuple[int, int]:
     return width * _SCALE, height * _SCALE
 
 
@@ -160,30 +165,42 @@ def _enhance_stages(params: Struct) -> tuple[Stage, ...]:
         enhance=Enhance(params.style, params.strength),
         panorama=params.panorama or None,
     )
-    stages = [Stage(_RUNNER, steps)]
-    if params.sky != "none":
-        stages.append(Stage(_ANOTHER_SKY, Sky(params.image, kind=params.sky), size=same_size))
-    if params.upscale:
-        stages.append(Stage(_LARGER, Upscale(params.image, scale=_SCALE), size=_larger))
+    after = finished(params.image, sky=params.sky, privacy=params.privacy, upscale=params.upscale)
+    return (Stage(PHOTOGRAPHER, steps), *after)
+
+
+def finished(
+    image: str, *, sky: Literal["none", "clear", "low_cloud", "high_cloud"], privacy: bool, upscale: bool
+) -> tuple[Stage, ...]:
+    """What follows light and colour, in this order; `image` is only named, as their parameters want one."""
+    stages = []
+    if sky != "none":
+        stages.append(Stage(_ANOTHER_SKY, Sky(image, kind=sky), size=same_size))
+    if privacy:
+        stages.append(Stage(_NOBODY, Privacy(image), size=same_size))
+    if upscale:
+        stages.append(Stage(_LARGER, Upscale(image, scale=_SCALE), size=larger))
     return tuple(stages)
 
 
 def _straighten_stages(params: Struct) -> tuple[Stage, ...]:
     assert isinstance(params, StraightenParams)
     steps = Steps(straighten=Straighten(params.max_degrees, params.fill), panorama=params.panorama)
-    return (Stage(_RUNNER, steps),)
+    return (Stage(PHOTOGRAPHER, steps),)
 
 
 def _lens_stages(params: Struct) -> tuple[Stage, ...]:
     assert isinstance(params, LensParams)
-    return (Stage(_RUNNER, Steps(lens=Lens(params.distortion, params.vignetting), panorama=params.panorama)),)
+    return (
+        Stage(PHOTOGRAPHER, Steps(lens=Lens(params.distortion, params.vignetting), panorama=params.panorama)),
+    )
 
 
 MODELS: Final = (
     Model(
         name="enhance",
         description="Exposure, white balance, contrast and clarity: a dull photo made better, a good one left alone.",
-        runner=_RUNNER,
+        runner=PHOTOGRAPHER,
         lane="light",
         parameters=EnhanceParams,
         price="photo-standard",
@@ -193,7 +210,7 @@ MODELS: Final = (
     Model(
         name="straighten",
         description="Verticals made vertical and the horizon level.",
-        runner=_RUNNER,
+        runner=PHOTOGRAPHER,
         lane="light",
         parameters=StraightenParams,
         price="photo-standard",
@@ -202,7 +219,7 @@ MODELS: Final = (
     Model(
         name="lens",
         description="Distortion, colour fringes and dark corners taken out, by the profile of the lens that took the photo.",
-        runner=_RUNNER,
+        runner=PHOTOGRAPHER,
         lane="light",
         parameters=LensParams,
         price="photo-standard",

@@ -8,12 +8,14 @@ import msgspec
 from burnish.engines.catalogue import Merge
 from burnish.engines.networks.device import Device
 from burnish.engines.photos import merge
+from burnish.engines.runners import sky as skies
 from burnish.engines.wire import Picture
 from burnish.engines.work import Pixels, Work
 from burnish.errors import Failed
 
-#: Part of the work that deciding is, on small copies.
-_PREPARED: Final = 0.3
+#: Part of the work that is done when all is decided, on small copies, and when the picture is fused.
+_PREPARED, _FUSED = 0.3, 0.8
+_WITH_SKIES: Final = "windows_with_skies"
 
 
 def load(device: Device) -> "Merger":
@@ -27,8 +29,9 @@ class Merger:
 
     def memory_bytes(self, params: bytes, pictures: Sequence[Picture]) -> int:
         """What `run` needs beside the pixels that come and go."""
-        del params
-        return merge.memory_bytes(pictures[0].pixels, len(pictures))
+        wanted = msgspec.msgpack.decode(params, type=Merge)
+        needed = merge.memory_bytes(pictures[0].pixels, len(pictures))
+        return max(needed, skies.memory_bytes(pictures[0])) if wanted.window_pull == _WITH_SKIES else needed
 
     def run(self, work: Work) -> Iterator[float]:
         """Fill the result; yields the part that is done.
@@ -43,11 +46,15 @@ class Merger:
         work.notes |= plan.notes
         yield _PREPARED
         (result,) = work.results
-        colours = 1 if result.shape[2] <= 2 else 3
-        for done in merge.fuse(plan, result[..., :colours]):
-            yield _PREPARED + (1 - _PREPARED) * done
-        if result.shape[2] > colours:
-            result[..., colours:] = work.sources[0][..., colours:]
+        colours = result[..., : 1 if result.shape[2] <= 2 else 3]
+        for done in merge.fuse(plan, colours):
+            yield _PREPARED + (_FUSED - _PREPARED) * done
+        if wanted.window_pull == _WITH_SKIES and plan.windows is not None and colours.shape[2] == 3:
+            kind = "clear" if wanted.sky == "none" else wanted.sky
+            for done in skies.repaint(colours, kind, 0, work.notes, within=plan.windows):
+                yield _FUSED + (1 - _FUSED) * done
+        if result.shape[2] > colours.shape[2]:
+            result[..., colours.shape[2] :] = work.sources[0][..., work.sources[0].shape[2] - 1 :]
 
     def rest(self) -> None:
         """Nothing is kept."""

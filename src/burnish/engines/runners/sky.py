@@ -7,7 +7,7 @@ import numpy as np
 
 from burnish.engines.catalogue import Sky
 from burnish.engines.networks.device import Device
-from burnish.engines.photos import sky
+from burnish.engines.photos import skies, sky
 from burnish.engines.wire import Picture
 from burnish.engines.work import Pixels, Work
 
@@ -26,7 +26,7 @@ class Skies:
     def memory_bytes(self, params: bytes, pictures: Sequence[Picture]) -> int:
         """What `run` needs beside the pixels that come and go."""
         del params
-        return sky.FIXED_BYTES + pictures[0].pixels * (2 * _FLOAT_BYTES + sky.BYTES_PER_PIXEL)
+        return memory_bytes(pictures[0])
 
     def run(self, work: Work) -> Iterator[float]:
         """Fill the result; yields the part that is done. A gray picture has no sky that could be blue."""
@@ -36,26 +36,39 @@ class Skies:
         if pixels.shape[2] <= 2:
             work.notes["sky"] = "The picture is gray, and was left as it is."
             return
-        yield 0.05
-        rgb = unit(pixels)
-        yield 0.1
-        found = sky.find(rgb)
-        yield 0.3
-        if found is None:
-            work.notes["sky"] = sky.NO_SKY
-            return
-        made = np.empty_like(rgb)
-        for done in sky.paint(rgb, found, wanted.kind, wanted.seed, made):
-            yield 0.3 + 0.65 * done
-        top = np.iinfo(pixels.dtype).max
-        np.clip(made, 0, 1, out=made)
-        made *= top
-        np.rint(made, out=made)
-        result[..., :3] = made
-        work.notes["sky"] = f"The sky was replaced, {100 * found.share.mean():.0f} % of the picture."
+        yield from repaint(result[..., :3], wanted.kind, wanted.seed, work.notes)
 
     def rest(self) -> None:
         """Nothing is kept."""
+
+
+def memory_bytes(picture: Picture) -> int:
+    """What `repaint` needs beside the pixels."""
+    return sky.FIXED_BYTES + picture.pixels * (2 * _FLOAT_BYTES + sky.BYTES_PER_PIXEL)
+
+
+def repaint(
+    pixels: Pixels, kind: skies.Kind, seed: int, notes: dict[str, str], within: Pixels | None = None
+) -> Iterator[float]:
+    """Put another sky into colours, [H, W, 3] of 8 or 16 bits, in place; yields the part that is done. `within`: only
+    there, 0 to 255, of any size.
+    """
+    yield 0.05
+    rgb = unit(pixels)
+    yield 0.1
+    found = sky.find(rgb, None if within is None else within.astype(np.float32) / 255)
+    yield 0.3
+    if found is None:
+        notes["sky"] = sky.NO_SKY
+        return
+    made = np.empty_like(rgb)
+    for done in sky.paint(rgb, found, kind, seed, made):
+        yield 0.3 + 0.65 * done
+    np.clip(made, 0, 1, out=made)
+    made *= np.iinfo(pixels.dtype).max
+    np.rint(made, out=made)
+    pixels[...] = made
+    notes["sky"] = f"The sky was replaced, {100 * found.share.mean():.0f} % of the picture."
 
 
 def unit(pixels: Pixels) -> Pixels:
