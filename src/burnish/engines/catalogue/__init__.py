@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import merge, noop, photo, privacy, render, sky, upscale, video
+from burnish.engines.catalogue import clean, merge, noop, photo, privacy, render, sky, upscale, video
+from burnish.engines.catalogue.clean import Denoise, Sharpen
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -32,6 +33,7 @@ from burnish.engines.catalogue.upscale import Upscale
 __all__ = [
     "IN_THE_WORKER",
     "RENDITION",
+    "Denoise",
     "Limits",
     "Merge",
     "Model",
@@ -40,6 +42,7 @@ __all__ = [
     "Privacy",
     "Render",
     "Shape",
+    "Sharpen",
     "Sky",
     "Stage",
     "Upscale",
@@ -61,6 +64,7 @@ _MODELS: Final = {
     model.name: model
     for model in (
         *upscale.MODELS,
+        *clean.MODELS,
         *photo.MODELS,
         *merge.MODELS,
         *sky.MODELS,
@@ -73,6 +77,8 @@ _MODELS: Final = {
 #: Every module that an inference child loads, those of stages too.
 _RUNNERS: Final = (
     "burnish.engines.runners.upscale",
+    "burnish.engines.runners.denoise",
+    "burnish.engines.runners.sharpen",
     "burnish.engines.runners.photo",
     "burnish.engines.runners.merge",
     "burnish.engines.runners.sky",
