@@ -59,6 +59,25 @@ def end(state: State, lane: int = LIGHT, model: str = "noop", key: str = KEY) ->
     state.queue.count(state.queue.group(lane, model, key), "slots", -1)
 
 
+# --- what no client asks for --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_limit", ["reject", "error_state", "queue"])
+def test_what_a_link_asks_for_is_never_refused_and_counts_in_no_day(on_limit: str) -> None:
+    """With its day used up and every slot taken it waits for a slot, whatever the plan does to a client's own."""
+    state = a_state(
+        day_used=1,
+        windows={"day": {"limit": 1, "on_limit": on_limit if on_limit != "queue" else "reject"}},
+        at_once={"account": {"limit": 1, "on_limit": on_limit}},
+    )
+    assert submit(state, unasked=True, key="") is not None
+    parked = decide(state, an_ask(unasked=True, key=""), NOW)
+    assert (parked.status, parked.parked, parked.refusal) == ("queued", True, None)
+    assert apply(state, an_ask(unasked=True, key=""), parked, 0, NOW) is None
+    assert state.windows["day", ""][1].used == 1
+    assert not state.uses
+
+
 # --- slots --------------------------------------------------------------------------------------------------------
 
 
