@@ -14,10 +14,14 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from burnish.dialects.hitpaw import errors as hitpaw_errors
+from burnish.dialects.hitpaw import routes as hitpaw
+from burnish.dialects.hitpaw.wire import PREFIX as HITPAW
 from burnish.dialects.native import errors, wire
 from burnish.dialects.native.table import OPERATIONS
 from burnish.errors import Unavailable
 from burnish.resources import Resources
+from burnish.settings import Settings
 from burnish.storage.postgres import LOST, Connection
 from burnish.tasks import store
 from burnish.tasks.task import LANES
@@ -38,7 +42,24 @@ def build_app(resources: Resources) -> App:
     site = Site(resources)
     resources.submissions.group.sizes = site.metrics.group("submissions").observe
     native = (*OPERATIONS, *PAGES, *_documentation(document(site.public_url)))
-    return App(site, [Surface(name="native", operations=native, say_no=errors.say_no)])
+    return App(
+        site,
+        [Surface(name="native", operations=native, say_no=errors.say_no), *_dialects(resources.settings)],
+    )
+
+
+def _dialects(settings: Settings) -> list[Surface]:
+    """The vendors' APIs, each below its prefix and, where the settings name a host, at that host's root."""
+    hosts = settings.dialects
+    return [
+        Surface(
+            name="hitpaw",
+            operations=hitpaw.operations(hosts),
+            say_no=hitpaw_errors.say_no,
+            prefix=HITPAW,
+            host=hosts.hitpaw_host,
+        ),
+    ]
 
 
 # --- the service's own pages --------------------------------------------------------------------------------------

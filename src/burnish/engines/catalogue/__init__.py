@@ -8,7 +8,18 @@ from typing import Final
 
 import msgspec
 
-from burnish.engines.catalogue import clean, merge, noop, photo, privacy, render, sky, upscale, video
+from burnish.engines.catalogue import (
+    clean,
+    generative,
+    merge,
+    noop,
+    photo,
+    privacy,
+    render,
+    sky,
+    upscale,
+    video,
+)
 from burnish.engines.catalogue.clean import Denoise, Sharpen
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
@@ -60,20 +71,20 @@ __all__ = [
     "too_many_pixels",
 ]
 
-_MODELS: Final = {
-    model.name: model
-    for model in (
-        *upscale.MODELS,
-        *clean.MODELS,
-        *photo.MODELS,
-        *merge.MODELS,
-        *sky.MODELS,
-        *privacy.MODELS,
-        *render.MODELS,
-        *video.MODELS,
-        *noop.MODELS,
-    )
-}
+#: In the order in which clients are told of them.
+_FAMILIES: Final = (
+    upscale.MODELS,
+    clean.MODELS,
+    photo.MODELS,
+    merge.MODELS,
+    sky.MODELS,
+    privacy.MODELS,
+    render.MODELS,
+    video.MODELS,
+    generative.MODELS,
+    noop.MODELS,
+)
+_MODELS: Final = {model.name: model for family in _FAMILIES for model in family}
 #: Every module that an inference child loads, those of stages too.
 _RUNNERS: Final = (
     "burnish.engines.runners.upscale",

@@ -1,0 +1,96 @@
+"""HitPaw's words: every code of ours has an answer, every model of theirs is in the table, and prices are the table's."""
+
+import pytest
+
+from burnish.credits.price import Measure, price
+from burnish.credits.prices import load_prices
+from burnish.dialects.hitpaw import errors, models
+from burnish.dialects.hitpaw.models import load
+from burnish.dialects.native.errors import CODES
+from burnish.engines import catalogue
+from burnish.errors import STATUS_REASONS, Invalid, Unusable
+
+#: Every model that the vendor documents.
+PHOTO = (
+    *("face_2x", "face_4x", "face_v2_2x", "face_v2_4x", "general_2x", "general_4x", "high_fidelity_2x"),
+    *("high_fidelity_4x", "sharpen_denoise_1x", "detail_denoise_1x", "generative_portrait_1x"),
+    *("generative_portrait_2x", "generative_portrait_4x", "generative_1x", "generative_2x", "generative_4x"),
+    *(
+        "generative_6x",
+        "generative_8x",
+        "generative_enhance_fast_model_2x",
+        "generative_enhance_fast_model_4x",
+    ),
+    *("generative_enhance_fast_2x", "generative_enhance_fast_4x"),
+)
+VIDEO = (
+    *(
+        "face_soft_2x",
+        "portrait_restore_1x",
+        "portrait_restore_2x",
+        "general_restore_1x",
+        "general_restore_2x",
+    ),
+    *("general_restore_4x", "ultrahd_restore_2x", "generative_1x", "frame_interpolation"),
+)
+
+
+def test_every_code_of_ours_has_an_answer() -> None:
+    """Codes of requests, and reasons of tasks that end while their submission is answered."""
+    assert CODES.keys() - errors.ANSWERS.keys() == set()
+    assert {"input_unreachable", "worker_lost"} <= errors.ANSWERS.keys()
+    reasons = set(STATUS_REASONS) - {"rate_limited", "daily_limit_reached"}
+    assert reasons - errors.ANSWERS.keys() == set()
+
+
+def test_the_status_is_in_the_number() -> None:
+    """Digits four to six, as documented."""
+    for code, answer in errors.ANSWERS.items():
+        assert answer.status == answer.code // 1000 % 1000, code
+
+
+def test_every_documented_model_is_in_the_table() -> None:
+    """And those that only stand in can be refused."""
+    table = load("")
+    for name in PHOTO:
+        table.choose("photo", name, substitute=True)
+    for name in VIDEO:
+        table.choose("video", name, substitute=True)
+    with pytest.raises(Invalid):
+        table.choose("photo", "generative_4x", substitute=False)
+    assert table.choose("photo", "face_2x", substitute=False).model == "upscale"
+
+
+def test_parameters_fit_the_models_that_are_here() -> None:
+    """An entry whose model is here is one that the model takes."""
+    table = load("")
+    for entry in table.photo.values():
+        if catalogue.find_model(entry.model) is not None:
+            models.parameters_of(entry, {"image": "https://example.com/a.jpg", "format": "jpeg"})
+        else:
+            with pytest.raises(Invalid, match="not here"):
+                models.parameters_of(entry, {"image": "https://example.com/a.jpg"})
+
+
+@pytest.mark.parametrize(
+    ("name", "megapixels", "coins"),
+    [
+        *(("general_2x", 7.9, 10), ("general_2x", 8, 20), ("general_2x", 216.1, 480)),
+        *(("generative_portrait_2x", 7, 20), ("generative_portrait_2x", 33, 60)),
+        *(("generative_4x", 7, 50), ("generative_4x", 24, 150)),
+    ],
+)
+def test_coins_are_those_of_the_price_table(name: str, megapixels: float, coins: int) -> None:
+    """By the megapixels of what is made, in the class of the vendor's model."""
+    model = catalogue.find_model(load("").photo[name].model)
+    assert model is not None
+    rule = load_prices().get_rule(model.price)
+    assert price(rule, Measure(width=round(megapixels * 1_000_000), height=1)).credits == coins
+
+
+def test_a_table_that_means_nothing_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """At start, with the place."""
+    path = tmp_path_factory.mktemp("table") / "models.toml"
+    path.write_text("[photo]\nx = { modell = 'upscale' }\n[video]\n[other]\n")
+    with pytest.raises(Unusable, match="modell"):
+        load(str(path))
