@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,6 +19,7 @@ from PIL import Image
 from burnish import settings
 from burnish.engines.engine import Engines, Job, Probe
 from burnish.errors import Failed
+from engines.dng import dng, mosaic
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -221,6 +223,9 @@ async def test_mutated_files_give_a_reason_or_a_picture(
     seeds = [file_of(photo[:12, :14], format_, **options) for format_, options in FORMATS]
     seeds.append(file_of(Image.fromarray(photo).quantize(9).crop((0, 0, 9, 9)), "PNG", transparency=2))
     seeds.append(file_of(Image.fromarray(photo).convert("CMYK").crop((0, 0, 9, 9)), "JPEG"))
+    pillow_heif.register_heif_opener()
+    seeds += [file_of(photo[:16, :16], format_) for format_ in ("HEIF", "AVIF")]
+    seeds.append(dng(mosaic(photo / 255.0)))
     for _ in range(100):
         data = mutated(dice.choice(seeds), dice)
         probed = await header(engines, opened(data))
