@@ -10,6 +10,7 @@ import msgspec
 
 from burnish.engines.catalogue import (
     clean,
+    cutout,
     generative,
     merge,
     noop,
@@ -78,6 +79,7 @@ _FAMILIES: Final = (
     photo.MODELS,
     merge.MODELS,
     sky.MODELS,
+    cutout.MODELS,
     privacy.MODELS,
     render.MODELS,
     video.MODELS,
@@ -94,6 +96,7 @@ _RUNNERS: Final = (
     "burnish.engines.runners.merge",
     "burnish.engines.runners.sky",
     "burnish.engines.runners.privacy",
+    "burnish.engines.runners.cutout",
     "burnish.engines.runners.render",
     video.RUNNER,
 )

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import IO, Final, cast
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
@@ -37,6 +38,7 @@ def encode(source: int, wanted: Encode, out: IO[bytes]) -> dict[str, str]:
         mmap.mmap(source, picture.size_bytes, prot=mmap.PROT_READ), np.uint8
     ).reshape(picture.height, -1)
     kept = meta.shape(wanted.metadata, wanted.policy, picture.width, picture.height, notes)
+    kept = _fitting(kept, picture, notes)
     try:
         match wanted.format:
             case "png":
@@ -56,6 +58,14 @@ def encode(source: int, wanted: Encode, out: IO[bytes]) -> dict[str, str]:
         ) from error
     out.flush()
     return notes
+
+
+def _fitting(kept: Metadata, picture: Picture, notes: dict[str, str]) -> Metadata:
+    """Without a profile of colours for gray, as of a mask, or of gray for colours."""
+    if not kept.icc or meta.icc_space(kept.icc) == ("L" if picture.channels <= 2 else "RGB"):
+        return kept
+    notes["icc"] = "The colour profile is for another kind of pixels and was left out."
+    return replace(kept, icc=b"")
 
 
 def _write_jpeg(
