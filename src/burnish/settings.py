@@ -112,6 +112,9 @@ class Engines:
     max_pixels: int = _setting(70_000_000, "Largest image taken in, in pixels.")
     max_output_pixels: int = _setting(432_000_000, "Largest image made, in pixels.")
     watermark: str = _setting("preview", "The text of watermarks.")
+    segment_seconds: float = _setting(
+        10.0, "Film that is finished at one time, in seconds: what a lost worker loses of it."
+    )
     memory_bytes: int = _setting(
         8_589_934_592, "Address space a child may add to what it has loaded, in bytes."
     )

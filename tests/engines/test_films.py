@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from burnish import settings
 from burnish.engines.catalogue import find_model
 from burnish.engines.engine import Engines, Job, Output
 from burnish.errors import Failed
@@ -250,13 +251,13 @@ async def test_a_lost_film_goes_on_after_its_last_segment(
     engines: Engines,
     opened: Opened,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
     *,
     format_: str,
     model_name: str,
 ) -> None:
     """What was finished is not made again, and the result is the one that was never interrupted, frame by frame."""
-    monkeypatch.setattr("burnish.engines.film._SEGMENT_SECONDS", 1.0)
+    own = settings.Engines(threads=1, segment_seconds=1.0)
+    monkeypatch.setattr(engines._films, "_settings", own)
     data = film(format_, frames=100, rate=25, options={"g": "12"})
     kept = Kept(enough=2)
     lost = asyncio.create_task(

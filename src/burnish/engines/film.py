@@ -31,8 +31,7 @@ from burnish.errors import Failed, Unusable
 
 _log = log.get("engines")
 
-#: A segment ends after so many seconds of the film, or after so many of work: what a lost worker loses.
-_SEGMENT_SECONDS: Final = 10.0
+#: A segment ends after so many seconds of work too, however little of the film that is.
 _SEGMENT_WORK_SECONDS: Final = 60.0
 #: Frames of a round, and bytes of what it gives: enough to be worth a message, little enough to wait for.
 _ROUND_FRAMES: Final = 16
@@ -315,7 +314,7 @@ class _Work:
                 long = (
                     bool(one.times)
                     and first is not None
-                    and (one.times[-1] - first) * base >= _SEGMENT_SECONDS
+                    and (one.times[-1] - first) * base >= self._settings.segment_seconds
                 )
                 if over or (first is not None and (long or time.monotonic() - began > _SEGMENT_WORK_SECONDS)):
                     if first is not None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import BinaryIO
 from uuid import UUID
@@ -27,15 +27,16 @@ from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import Database
 from burnish.tasks import store
 from burnish.tasks.canned import canned, is_canned
+from burnish.tasks.checkpoints import TaskCheckpoints
 from burnish.tasks.finish import Ending
 from burnish.tasks.sources import places_of
 from burnish.tasks.task import UNTOLD, Claimed, OutputRecord
 from burnish.uploads.blob import OUTPUT, Blob
+from burnish.uploads.chunks import chunks_of
 from burnish.uploads.keep import keep_object
 from burnish.uploads.store import read_blobs
 
 _log = log.get("run")
-_CHUNK_BYTES = 1 << 18
 
 Progress = Callable[[str, float], None]  #: told the stage and how much of it is done, 0 to 1
 
@@ -115,6 +116,7 @@ async def _made(
             source_fds=fds,
             deadline_seconds=task.deadline_seconds,
             filenames=names,
+            checkpoints=TaskCheckpoints(task, db, blobs) if model.film else None,
         )
         return await engines.run(job, progress)
 
@@ -187,10 +189,3 @@ async def _store(task: Claimed, output: Output, db: Database, blobs: Blobs) -> t
         data=output.data,
     )
     return record, blob
-
-
-async def chunks_of(fd: int) -> AsyncIterator[bytes]:
-    """What an open descriptor holds, from its beginning."""
-    os.lseek(fd, 0, os.SEEK_SET)
-    while chunk := await asyncio.to_thread(os.read, fd, _CHUNK_BYTES):
-        yield chunk

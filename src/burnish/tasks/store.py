@@ -694,6 +694,62 @@ async def forget_renditions(tx: Connection, source_ids: Sequence[UUID]) -> list[
     return [row["task_id"] for row in rows]
 
 
+# --- segments: what is finished of a film ---------------------------------------------------------------------------
+
+
+class Segment(NamedTuple):
+    """One that is whole; `said`: what is known at its end."""
+
+    number: int
+    recipe: str
+    said: bytes
+    object_key: str
+
+
+async def read_segments(connection: Connection, task_id: UUID) -> list[Segment]:
+    """In their order."""
+    rows = await connection.fetch(
+        "SELECT number, recipe, said, object_key FROM segments WHERE task_id = $1 ORDER BY number", task_id
+    )
+    return [Segment(**row) for row in rows]
+
+
+async def insert_segment(tx: Connection, task_id: UUID, lease_id: UUID, segment: Segment) -> list[str] | None:
+    """The next segment of a task that runs under this lease; the objects of those that it replaces. None: it does not."""
+    held = await tx.fetchval(
+        "SELECT true FROM tasks WHERE id = $1 AND lease_id = $2 AND status = 'running' FOR SHARE",
+        task_id,
+        lease_id,
+    )
+    if not held:
+        return None
+    replaced = await tx.fetch(
+        "DELETE FROM segments WHERE task_id = $1 AND number >= $2 RETURNING object_key",
+        task_id,
+        segment.number,
+    )
+    await tx.execute(
+        "INSERT INTO segments (task_id, number, recipe, said, object_key) VALUES ($1, $2, $3, $4, $5)",
+        task_id,
+        *segment,
+    )
+    return [row["object_key"] for row in replaced]
+
+
+async def forget_segments(tx: Connection, rows: int) -> list[str]:
+    """Of tasks that have ended, or are gone: their objects, which nobody wants any more."""
+    found = await tx.fetch(
+        """
+        DELETE FROM segments WHERE (task_id, number) IN (
+            SELECT s.task_id, s.number FROM segments s LEFT JOIN tasks t ON t.id = s.task_id
+            WHERE t.id IS NULL OR t.status IN ('succeeded', 'failed', 'cancelled') LIMIT $1)
+        RETURNING object_key
+        """,
+        rows,
+    )
+    return [row["object_key"] for row in found]
+
+
 # --- ends ---------------------------------------------------------------------------------------------------------
 
 

@@ -12,9 +12,10 @@ from burnish.engines.engine import Engines
 from burnish.errors import Failed
 from burnish.resources import Resources
 from burnish.tasks.arrive import Seen
-from burnish.tasks.run import chunks_of, copy_source
+from burnish.tasks.run import copy_source
 from burnish.tasks.task import Claimed
 from burnish.uploads import store as blob_store
+from burnish.uploads.chunks import chunks_of
 from burnish.uploads.keep import keep_object
 
 _PROBE_SECONDS: Final = 30.0

@@ -137,6 +137,14 @@ async def _expired_objects(resources: Resources) -> None:
             return
 
 
+async def _ended_films(resources: Resources) -> None:
+    """What was finished of films whose tasks have ended."""
+    now = resources.clock.now()
+    async with resources.db.transaction() as tx:
+        keys = await tasks.forget_segments(tx, _BATCH)
+        await blobs.keep_objects(tx, keys, [now] * len(keys))
+
+
 async def _killed_writes(resources: Resources) -> None:
     """What a killed process had begun to write: it never became an object, and no row names it."""
     await resources.blobs.sweep_leftovers(_WRITE_SECONDS)
@@ -208,6 +216,7 @@ STEPS: Final = (
     _late_uploads,
     _raised_ceilings,
     _expired_credits,
+    _ended_films,
     _expired_objects,
     _killed_writes,
     _old_counts,

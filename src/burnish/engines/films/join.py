@@ -65,7 +65,10 @@ def join(question: wire.JoinFilm, source: IO[bytes], out: IO[bytes], talk: wire.
             message, memory = talk.said()
             if isinstance(message, wire.Finish):
                 break
-            with os.fdopen(memory, "rb") as file, av.open(file, "r", format="nut") as segment:
+            with contextlib.ExitStack() as taken:
+                file = taken.enter_context(os.fdopen(memory, "rb"))
+                file.seek(0)
+                segment = taken.enter_context(av.open(file, "r", format="nut"))
                 if pictures.begin(segment):
                     sound = _sound(container, kind, source, question, notes, stack)
                 for packet, seconds in pictures.packets(segment):
