@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from engines.films import film
 from real_service import Service, serving
 from waiting import until
 from websites import website
@@ -257,6 +258,38 @@ async def test_a_task_of_another_account_is_not_there(service: Service, hitpaw: 
     reply = await hitpaw.post("/api/task-status", json={"job_id": job}, headers={"APIKEY": other})
     assert (reply.status_code, reply.json()["error_code"]) == (400, 110400002)
     assert (await ended(hitpaw, job))["status"] == "COMPLETED"
+
+
+async def test_films_are_paid_by_the_second_that_is_made(hitpaw: httpx.AsyncClient) -> None:
+    """By the target's resolution and rate; interpolation wants a frame rate."""
+    url = await staged(hitpaw, film(frames=30), "video/mp4")
+    assert urlsplit(url).path.endswith(".mp4")
+    asked = {
+        "model_name": "general_restore_2x",
+        "video_url": url,
+        "resolution": [128, 96],
+        "extension": ".mp4",
+    }
+    body = (await hitpaw.post("/api/video-enhancer", json=asked)).json()
+    assert body["data"]["consume_coins"] == 10
+    asked = {"model_name": "frame_interpolation", "video_url": url, "resolution": [64, 48]}
+    refused = await hitpaw.post("/api/video-enhancer", json=asked)
+    assert (refused.status_code, refused.json()["code"]) == (403, 100403000)
+    second = (await hitpaw.post("/api/video-enhancer", json={**asked, "frame_rate": 60})).json()
+    assert second["data"]["consume_coins"] == 30
+    for job in (body["data"]["job_id"], second["data"]["job_id"]):
+        data = await ended(hitpaw, job)
+        assert data["status"] == "COMPLETED"
+        assert urlsplit(data["res_url"]).path.endswith(".mp4")
+
+
+async def test_the_price_of_a_film_is_in_the_class_of_its_model(hitpaw: httpx.AsyncClient) -> None:
+    """Ultra HD and generative films cost more for the same size."""
+    url = await staged(hitpaw, film(frames=30), "video/mp4")
+    for name, coins in (("ultrahd_restore_2x", 15), ("generative_1x", 15), ("face_soft_2x", 10)):
+        asked = {"model_name": name, "video_url": url, "resolution": [64, 48]}
+        body = (await hitpaw.post("/api/video-enhancer", json=asked)).json()
+        assert body["data"]["consume_coins"] == coins, name
 
 
 async def test_without_coins_it_is_402_at_once(service: Service, hitpaw: httpx.AsyncClient) -> None:

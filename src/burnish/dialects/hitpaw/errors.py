@@ -110,6 +110,8 @@ ANSWERS: Final[dict[str, Answer]] = {
     "too_many_heavy_tasks": _TOO_MANY,
     "daily_limit_reached": _TOO_MANY,
     "duplicate_name": _TOO_MANY,
+    "too_many_renditions": _TOO_MANY,
+    "rendition_pending": _TIMEOUT,
     "internal": _INTERNAL,
     "unavailable": _INTERNAL,
     "database_unavailable": _DATABASE,
