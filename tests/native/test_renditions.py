@@ -189,6 +189,7 @@ async def test_renditions_are_deleted_with_their_file(visitor: Visitor) -> None:
     asking = asyncio.create_task(asked(visitor, url, "preview=true"))
     await made(visitor, b"small")
     await asking
+    assert (await asked(visitor, url, "max_width=3")).status_code == 503  # is being made
     assert (await visitor.http.delete(f"/v1/tasks/{task['id']}")).status_code == 200
     async with visitor.resources.db.reading() as connection:
         left = await connection.fetchval(
@@ -196,6 +197,7 @@ async def test_renditions_are_deleted_with_their_file(visitor: Visitor) -> None:
         )
         assert left == 0
         assert await connection.fetchval("SELECT count(*) FROM renditions") == 0
+    assert [task["status"] for task in await tasks(visitor)] == ["succeeded", "cancelled"]
 
 
 async def test_a_link_for_one_form_opens_no_other(visitor: Visitor, url: str) -> None:

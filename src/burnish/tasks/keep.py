@@ -10,8 +10,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from burnish.errors import Conflict, Expired
+from burnish.keys.plan import Plans
 from burnish.storage.postgres import Connection, Database, answering
 from burnish.tasks import store
+from burnish.tasks.cancel import cancel
 from burnish.tasks.task import FINAL, Task, outputs_of
 from burnish.uploads import store as blobs
 
@@ -47,7 +49,7 @@ async def keep(db: Database, task: Task, retention_seconds: int, longest_seconds
                 raise Expired("The time of this task and its media is over.")
 
 
-async def delete(db: Database, task: Task, now: datetime) -> Receipt:
+async def delete(db: Database, task: Task, plans: Plans, now: datetime) -> Receipt:
     """Its time is over now: it answers as expired, and its bytes are next to be swept.
 
     Raises:
@@ -57,6 +59,7 @@ async def delete(db: Database, task: Task, now: datetime) -> Receipt:
     """
     _must_have_ended(task)
     made = [record.id for record in outputs_of(task)]
+    await _cancel_renditions(db, made, plans)
     with answering():
         async with db.transaction() as tx:
             several = (await store.read_sources(tx, [task.id])).get(task.id)
@@ -69,8 +72,17 @@ async def delete(db: Database, task: Task, now: datetime) -> Receipt:
     return Receipt(now, len(made), sum(sizes))
 
 
+async def _cancel_renditions(db: Database, made: Sequence[UUID], plans: Plans) -> None:
+    """Those that are being made: nothing is to be kept of them afterwards."""
+    with answering():
+        async with db.reading() as connection:
+            tasks = await store.read_tasks(connection, await store.list_renditions(connection, made))
+    for task in tasks.values():
+        await cancel(db, task, plans)
+
+
 async def _delete_renditions(tx: Connection, made: Sequence[UUID], now: datetime) -> None:
-    """What links to them asked for goes with them. One that is being made just now is found by nobody any more."""
+    """What links to them asked for goes with them."""
     if not (task_ids := await store.forget_renditions(tx, made)):
         return
     tasks = (await store.read_tasks(tx, task_ids)).values()

@@ -686,6 +686,14 @@ async def replace_rendition(
     return found
 
 
+async def list_renditions(connection: Connection, source_ids: Sequence[UUID]) -> list[UUID]:
+    """The tasks that make, or have made, other forms of these files."""
+    rows = await connection.fetch(
+        "SELECT task_id FROM renditions WHERE source_id = ANY($1)", list(source_ids)
+    )
+    return [row["task_id"] for row in rows]
+
+
 async def forget_renditions(tx: Connection, source_ids: Sequence[UUID]) -> list[UUID]:
     """Of files that are deleted: nobody finds their renditions any more. The tasks that made them."""
     rows = await tx.fetch(

@@ -36,7 +36,11 @@ async def keep_(request: Request) -> Reply:
 
 async def delete_(request: Request) -> Reply:
     task = await task_of(request, await caller(request, "tasks:write"))
-    return json(words.receipt_reply(task, await delete(request.resources.db, task, request.now)))
+    return json(
+        words.receipt_reply(
+            task, await delete(request.resources.db, task, request.resources.plans, request.now)
+        )
+    )
 
 
 def _longest(request: Request, key: Key) -> int:
