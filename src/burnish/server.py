@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from burnish.dialects.autoenhance import errors as autoenhance_errors
+from burnish.dialects.autoenhance import table as autoenhance
 from burnish.dialects.hitpaw import errors as hitpaw_errors
 from burnish.dialects.hitpaw import routes as hitpaw
 from burnish.dialects.hitpaw.wire import PREFIX as HITPAW
@@ -58,6 +60,13 @@ def _dialects(settings: Settings) -> list[Surface]:
             say_no=hitpaw_errors.say_no,
             prefix=HITPAW,
             host=hosts.hitpaw_host,
+        ),
+        Surface(
+            name="autoenhance",
+            operations=autoenhance.OPERATIONS,
+            say_no=autoenhance_errors.say_no,
+            prefix="/autoenhance",
+            host=hosts.autoenhance_host,
         ),
     ]
 

@@ -116,14 +116,21 @@ async def purchase(
         InsufficientCredits: there are too few.
     """
     async with db.transaction() as tx:
-        await store.lock_account(tx, account_id)
-        if not credits_ or await store.output_paid(tx, output_id):
-            return False
-        grants = (await store.read_open_grants(tx, [account_id])).get(account_id, [])
-        if (there := ledger.spendable(grants, now)) < credits_:
-            raise short(credits_, there)
-        draws = ledger.draw(grants, credits_, now)
-        await _write(tx, ledger.purchase(account_id, output_id, draws, key_id), now)
+        return await take(tx, account_id, output_id, credits_, key_id=key_id, now=now)
+
+
+async def take(
+    tx: Connection, account_id: UUID, output_id: UUID, credits_: int, *, key_id: UUID | None, now: datetime
+) -> bool:
+    """The same within a transaction, whose first lock is the account's."""
+    await store.lock_account(tx, account_id)
+    if not credits_ or await store.output_paid(tx, output_id):
+        return False
+    grants = (await store.read_open_grants(tx, [account_id])).get(account_id, [])
+    if (there := ledger.spendable(grants, now)) < credits_:
+        raise short(credits_, there)
+    draws = ledger.draw(grants, credits_, now)
+    await _write(tx, ledger.purchase(account_id, output_id, draws, key_id), now)
     return True
 
 

@@ -200,7 +200,7 @@ class Arrivals:
             lane=task.lane,
             model=task.model,
             key=key_digits(task.key_id),
-            cost=judged.credits if judged else 0,
+            cost=judged.credits if judged and not task.paid_at_download else 0,
             lowest=0,
             max_credits=task.max_credits,
             credit_cap=caps.get(task.key_id) if task.key_id else None,
@@ -210,7 +210,7 @@ class Arrivals:
         if verdict.refusal is not None:
             return Failed(verdict.reason, verdict.refusal.message)
         tag = apply(state, ask, verdict, accounts.times[task.lane], now)
-        paid = judged if state.plan.metered else None
+        paid = judged if state.plan.metered and not task.paid_at_download else None
         return task.id, task.lease_id, tag, paid.credits if paid else 0, paid.price if paid else None
 
     def _judged_whole(self, arrival: _Arrival, given: tuple[Given, ...]) -> Cost | Failed | None:

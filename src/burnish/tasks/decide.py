@@ -95,7 +95,8 @@ class State:
 class Ask(Struct, frozen=True, kw_only=True):
     """A task that asks. `cost`: its price in credits, None while its bytes have not been seen; `lowest`: what it costs at
     least. `arrived`: it was admitted before, as waiting: its windows are spent, and a ceiling can only park it. `unasked`: no
-    client asks, but somebody with a link: it spends no window, and a ceiling can only park it.
+    client asks, but somebody with a link: it spends no window, and a ceiling can only park it. `parks`: a ceiling
+    parks it, whatever the plan says.
     """
 
     task_id: UUID
@@ -109,6 +110,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     credit_cap: int | None = None
     arrived: bool = False
     unasked: bool = False
+    parks: bool = False
 
 
 class Over(NamedTuple):
@@ -284,7 +286,7 @@ def _ceilings_over(state: State, ask: Ask, shadow: list[str]) -> Iterator[Over]:
         if used < ceiling.limit:
             continue
         name = CEILINGS[kind]
-        behaviour = stricter(ceiling.on_limit, ask.on_limit)
+        behaviour = "queue" if ask.parks else stricter(ceiling.on_limit, ask.on_limit)
         if behaviour == "queue":
             used = slots[counted]  # what waits for its bytes will be parked when they are here
             if used < ceiling.limit:

@@ -57,6 +57,7 @@ async def submission_again(
         retry_of=task.id,
         callback_url=task.callback_url,
         dialect=task.dialect,
+        paid_at_download=task.paid_at_download,
         callback_all=task.callback_all,
         once=once,
     )

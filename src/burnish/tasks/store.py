@@ -162,6 +162,7 @@ _IN_COMMON: Final = {
     "callback_url": "text",
     "callback_all": "boolean",
     "dialect": "text",
+    "paid_at_download": "boolean",
     "cost_held": "int",
     "price": "bytea",
     "fetchable": "boolean",
@@ -272,7 +273,7 @@ _CLAIMED: Final = """
        t.id, t.lease_id, t.account_id, t.environment, t.request_id, t.model, t.lane, t.input, t.attempts,
        t.max_attempts, t.deadline_seconds, t.retention_seconds, t.source_id, t.source_url, t.key_id, t.priority,
        t.max_credits, t.cost_held, t.day_starts_at, t.callback_url, t.callback_all, t.dialect,
-       a.listens OR a.followed_until IS NOT NULL AS listens, b.object_key, b.filename
+       t.paid_at_download, a.listens OR a.followed_until IS NOT NULL AS listens, b.object_key, b.filename
 """
 _CLAIM_NEXT: Final = f"""
 , t AS (

@@ -71,7 +71,8 @@ class Once(msgspec.Struct, frozen=True):
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One task to be admitted, checked as far as it can be without the database. `sources`: a blob's id or a URL, or None
     for what is only pretended, for each that its parameters name. `credit_cap`: what its key may spend in all.
-    `callback_all`: its start is told too, not only its end. `unasked`: no client asks for it, see `decide.Ask`.
+    `callback_all`: its start is told too, not only its end. `unasked`: no client asks for it, see `decide.Ask`. `paid_at_download`:
+    neither its admission nor its end costs anything. `parks`: a ceiling never refuses it, whatever the plan says.
     """
 
     id: UUID
@@ -96,6 +97,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     callback_all: bool | None = None
     unasked: bool = False
     dialect: str = NATIVE
+    paid_at_download: bool = False
+    parks: bool = False
     once: Once | None = None
 
 
@@ -268,18 +271,19 @@ class Submissions:
     ) -> Admission | Exception:
         """The decision on one that can be done, and what it makes of the account and the batch."""
         state = batch.accounts.states[submission.account_id]
-        seen = next_unseen(given) is None
+        seen, free = next_unseen(given) is None, submission.paid_at_download
         ask = Ask(
             task_id=submission.id,
             lane=LANES[submission.model.lane],
             model=submission.model.name,
             key=key_digits(submission.key_id),
-            cost=(cost.credits if cost else 0) if seen else None,
-            lowest=0 if seen else bounds(self._prices.get_rule(submission.model.price))[0],
+            cost=(cost.credits if cost and not free else 0) if seen else None,
+            lowest=0 if seen or free else bounds(self._prices.get_rule(submission.model.price))[0],
             on_limit=submission.on_limit,
             max_credits=submission.max_credits,
             credit_cap=submission.credit_cap,
             unasked=submission.unasked,
+            parks=submission.parks,
         )
         verdict = decide(state, ask, batch.now)
         if verdict.status is None:
@@ -287,7 +291,9 @@ class Submissions:
             batch.judged.append((verdict.refusal, state, ask))
             return verdict.refusal
         tag = apply(state, ask, verdict, batch.accounts.times[ask.lane], batch.now)
-        new = _new(submission, verdict, tag, cost if state.plan.metered else None, given, batch.now)
+        new = _new(
+            submission, verdict, tag, cost if state.plan.metered and not free else None, given, batch.now
+        )
         if verdict.refusal is None and not ask.unasked and (day := state.windows.get((DAY, ""))) is not None:
             new.day_starts_at = day[0].starts_at
         batch.rows.append(new)
@@ -462,6 +468,7 @@ def _new(
         price=cost.price if cost and queued else None,
         callback_url=submission.callback_url,
         dialect=submission.dialect,
+        paid_at_download=submission.paid_at_download,
         callback_all=submission.callback_all,
         cost_held=cost.credits if cost and queued else 0,
         cost_charged=0,

@@ -86,6 +86,9 @@ class Task(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     expires_at: datetime
     tag: int | None = None
+    paid_at_download: bool = (
+        False  #: its end costs nothing: its dialect takes the price when a result is fetched
+    )
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class Claimed(msgspec.Struct, frozen=True):
     listens: bool  #: whether its account has an endpoint, or is followed
     object_key: str | None  #: where the source's bytes lie
     filename: str | None
+    paid_at_download: bool = False
 
 
 class Price(msgspec.Struct, frozen=True):

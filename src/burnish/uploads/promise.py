@@ -28,10 +28,12 @@ async def promise(
     sha256: bytes | None,
     now: datetime,
     arrival_seconds: int | None = None,
+    upload_id: UUID | None = None,
     guard: Callable[[Connection, str], Awaitable[None]] | None = None,
 ) -> Blob:
     """A new upload. Its bytes are awaited until `expires_at`. `content_type`, `size_bytes`: None where nobody says what will
-    come; then anything may, up to `uploads.max_bytes`. `arrival_seconds`: less than the setting. `guard`: told its name
+    come; then anything may, up to `uploads.max_bytes`. `arrival_seconds`: less than the setting. `upload_id`: made before, by whom it is
+    to be named in the same transaction. `guard`: told its name
     within the transaction; what it raises undoes it.
 
     Raises:
@@ -47,7 +49,7 @@ async def promise(
             details={"max_bytes": settings.max_bytes},
         )
     blob = Blob(
-        id=new_id(),
+        id=upload_id or new_id(),
         account_id=account_id,
         environment=environment,
         kind=UPLOAD,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from burnish.clock import seconds_until
 from burnish.errors import Invalid
+from burnish.tasks.rendition import Form, get_rendition, pending
 from burnish.uploads.blob import Blob
 from burnish.web.etag import matches
 from burnish.web.replies import Headers, Reply, Stream
@@ -48,6 +49,26 @@ async def serve(request: Request, file: Blob, read: Read, now: datetime) -> Repl
     chunks = read(start, end)
     first = b"" if request.scope["method"] == "HEAD" else await anext(chunks, b"")
     return Stream(status, first, chunks, end - start, request.resources.settings.http.idle_seconds, headers)
+
+
+async def in_form(request: Request, file: Blob, form: Form) -> Blob:
+    """The file as the link asks for it, waited for as long as anybody is let wait."""
+    resources = request.resources
+    making = get_rendition(
+        resources.db,
+        resources.submissions,
+        resources.reads,
+        file,
+        form,
+        request_id=request.id,
+        seconds=resources.settings.http.wait_seconds,
+        most=resources.settings.uploads.renditions,
+        now=request.now,
+    )
+    made = await request.while_there(making, though_draining=False)
+    if made is None:
+        raise pending()
+    return made
 
 
 def _about(file: Blob, tag: str, now: datetime) -> Headers:

@@ -23,6 +23,7 @@ from burnish.settings import Limits
 from burnish.uploads.sign import Links
 from burnish.web.address import Addresses
 from burnish.web.once import Once
+from burnish.web.own import OwnSettings
 from burnish.web.standings import Standings
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class Site:
         self.addresses = Addresses(resources.settings.http.trusted_proxies)
         self.asked_of_ip: Sequence[Asked] = (("ip", _ip_rate(resources.settings.limits)),)
         self.standings = Standings()
+        self.own = OwnSettings(resources)
         self._stopping = asyncio.Event()
 
     @property

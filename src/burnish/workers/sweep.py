@@ -10,6 +10,7 @@ from typing import Any, Final
 from burnish import log
 from burnish.credits import store as credits_
 from burnish.credits.grant import expire
+from burnish.dialects.autoenhance import follow as autoenhance
 from burnish.errors import Unavailable
 from burnish.limits import store as windows
 from burnish.resources import Resources
@@ -224,4 +225,5 @@ STEPS: Final = (
     _followed,
     _expiring,
     _tombstones,
+    autoenhance.forget,
 )

@@ -17,6 +17,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from burnish import log
+from burnish.dialects.autoenhance import follow as autoenhance_follow
+from burnish.dialects.autoenhance.image import NAME as AUTOENHANCE
+from burnish.dialects.autoenhance.webhook import AutoenhanceWords
 from burnish.dialects.native.deliveries import NativeWords
 from burnish.engines.engine import Engines
 from burnish.errors import Failed, Unavailable
@@ -30,7 +33,7 @@ from burnish.tasks.run import run
 from burnish.tasks.task import HEAVY, LIGHT, Claimed, lane_topic, progress_topic, topic
 from burnish.uploads.receive import FETCH_TOPIC
 from burnish.uploads.sign import Links
-from burnish.webhooks.deliver import Deliverer
+from burnish.webhooks.deliver import Deliverer, Words
 from burnish.webhooks.event import NATIVE
 from burnish.workers import store
 from burnish.workers.deliver import Delivering
@@ -45,6 +48,8 @@ _STOP_SECONDS: Final = 1.0
 _TESTS: Final = 32
 #: They are looked for at most so often, because every announcement of a task is heard here too.
 _TESTS_SECONDS: Final = 0.1
+#: What dialects have to go on with when their tasks have ended.
+_GO_ON: Final = (autoenhance_follow.go_on,)
 _OUR_FAULT: Final = "Something failed on our side; nothing was charged. The log of the worker says what."
 
 
@@ -71,6 +76,7 @@ class Worker:
         self._settings = resources.settings
         self._held: dict[UUID, _Held] = {}
         self._upkeep_now = asyncio.Event()
+        self._go_on_now = asyncio.Event()
         self._renewed = 0.0
         self._stopping = False
         self._wakes: list[asyncio.Event] = []
@@ -84,6 +90,7 @@ class Worker:
         upkeep = [
             asyncio.create_task(self._forever(self._upkeep, 0)),
             asyncio.create_task(self._forever(self._show_presence, _PRESENCE_SECONDS)),
+            asyncio.create_task(self._forever(self._go_on, 0)),
             *(asyncio.create_task(self._forever(self._swept(step), workers.sweep_seconds)) for step in STEPS),
             *(asyncio.create_task(lane) for lane in self._delivering()),
         ]
@@ -100,7 +107,9 @@ class Worker:
         resources = self._resources
         links = Links(resources.secret_keys, self._settings.public_url)
         words = NativeWords(resources.reads, links, self._settings.public_url)
-        deliverer = Deliverer(resources.outbound, resources.seal, resources.clock, {NATIVE: words})
+        autoenhance = AutoenhanceWords(resources.db, resources.reads, resources.clock)
+        by_dialect: dict[str, Words] = {NATIVE: words, AUTOENHANCE: autoenhance}
+        deliverer = Deliverer(resources.outbound, resources.seal, resources.clock, by_dialect)
         delivering = Delivering(resources, deliverer)
         return [delivering.run(sound=sound) for sound in (True, False)]
 
@@ -223,6 +232,8 @@ class Worker:
             _log.exception("run_failed", task=str(held.task.id))
             ending = Ending(held.task, "internal", _OUR_FAULT)
         ended = await resources.endings.end(ending)
+        if held.task.dialect != NATIVE:
+            self._go_on_now.set()
         _log.info(
             "task_ended" if ended else "ending_came_too_late",
             task=str(held.task.id),
@@ -243,6 +254,8 @@ class Worker:
             _log.exception("fetch_failed", task=str(held.task.id))
             seen = Seen(held.task, failed=Failed("internal", _OUR_FAULT))
         await self._resources.arrivals.arrive(seen)
+        if seen.failed is not None and held.task.dialect != NATIVE:
+            self._go_on_now.set()
 
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
@@ -269,6 +282,14 @@ class Worker:
             await self._renew(held)
         if everything:
             self._renewed = now
+
+    async def _go_on(self) -> None:
+        """What dialects make of ends: when a task of theirs has ended here, and as often as is swept, for those that ended elsewhere."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._go_on_now.wait(), self._settings.workers.sweep_seconds)
+        self._go_on_now.clear()
+        for go_on in _GO_ON:
+            await go_on(self._resources)
 
     async def _renew(self, held: list[_Held]) -> None:
         said = [(h, h.stage, h.progress) for h in held]

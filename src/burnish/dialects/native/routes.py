@@ -18,7 +18,7 @@ from burnish.tasks.cancel import cancel
 from burnish.tasks.find import list_tasks
 from burnish.tasks.follow import version
 from burnish.tasks.outlook import NOTHING, Outlook
-from burnish.tasks.rendition import Form, get_rendition, pending
+from burnish.tasks.rendition import Form
 from burnish.tasks.retry import submission_again
 from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, Task
@@ -224,31 +224,11 @@ async def get_file(request: Request) -> Reply | Stream:
     if file.object_key is None:
         raise NotFound("The bytes of this upload have not come yet.", code="not_arrived")
     if form != Form():
-        file = await _in_form(request, file, form)
+        file = await files.in_form(request, file, form)
     assert file.object_key is not None
     return await files.serve(
         request, file, partial(request.resources.blobs.read, file.object_key), request.now
     )
-
-
-async def _in_form(request: Request, file: Blob, form: Form) -> Blob:
-    """The file as the link asks for it, waited for as long as anybody is let wait."""
-    resources = request.resources
-    making = get_rendition(
-        resources.db,
-        resources.submissions,
-        resources.reads,
-        file,
-        form,
-        request_id=request.id,
-        seconds=resources.settings.http.wait_seconds,
-        most=resources.settings.uploads.renditions,
-        now=request.now,
-    )
-    made = await request.while_there(making, though_draining=False)
-    if made is None:
-        raise pending()
-    return made
 
 
 async def _linked(request: Request, purpose: str) -> Blob:
