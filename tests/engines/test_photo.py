@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import IFD
 
 from burnish.credits.price import Measure
 from burnish.engines import catalogue
@@ -93,14 +94,24 @@ async def test_an_unknown_lens_changes_nothing(done: Done, house: Pixels, file_o
     assert "given" in output.notes["lens"]
 
 
+async def test_a_lens_is_told_by_the_files_own_words(done: Done, house: Pixels, file_of: FileOf) -> None:
+    """By EXIF alone: maker, model, lens, focal length and aperture."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Canon", "Canon EOS 5D Mark III"
+    exif[IFD.Exif] = {0x920A: 24.0, 0x829D: 4.0, 0xA434: "EF24-105mm f/4L IS USM"}
+    made, output = await done("lens", file_of(house, "PNG", exif=exif), format="png")
+    assert output.notes["lens"].startswith("Profile Canon EF 24-105mm f/4L IS USM at 24 mm")
+    assert made[3, 3].sum() > house[3, 3].sum() * 1.3
+
+
 async def test_one_call_does_it_all_in_order(done: Done, house: Pixels, file_of: FileOf) -> None:
     """Straightened, then enhanced, then twice as large: of what straightening left."""
     data = file_of(house, "PNG")
     small, _ = await done("enhance", data, straighten=True, lens=True)
     assert np.array_equal(small, enhance(straighten(house)))
-    large, output = await done("enhance", data, straighten=True, upscale=True, sky="clear")
+    large, output = await done("enhance", data, straighten=True, upscale=True)
     assert large.shape == (small.shape[0] * 2, small.shape[1] * 2, 3)
-    assert {"straighten", "enhance", "sky"} <= set(output.notes)
+    assert {"straighten", "enhance"} <= set(output.notes)
     halved = large.reshape(small.shape[0], 2, small.shape[1], 2, 3).mean((1, 3))
     assert np.abs(halved - small).mean() < 3
 
@@ -134,6 +145,9 @@ async def test_sizes_and_prices_are_those_of_what_is_made() -> None:
         "photo",
         "upscale",
     ]
+    everything = {"image": "upload", "sky": "clear", "privacy": True, "upscale": True}
+    stages = catalogue.stages_of(model, msgspec.convert(everything, model.parameters))
+    assert [stage.runner.rpartition(".")[2] for stage in stages] == ["photo", "sky", "privacy", "upscale"]
     assert catalogue.output_refusal(model, larger, 10_000, 7_000) is None
 
 

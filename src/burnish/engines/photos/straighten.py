@@ -40,7 +40,7 @@ _HORIZON: Final = 0.8
 _LEVEL_DEGREES: Final = 0.5
 _LEVEL_SHARE: Final = 0.6
 #: Less than this nobody sees, and every correction costs a little sharpness.
-_LEAST_DEGREES: Final = 0.12
+LEAST_DEGREES: Final = 0.12
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,16 @@ def straighten(
     return made
 
 
-def tilt_of(pixels: Pixels, *, max_degrees: float, focal_35mm: float | None = None) -> Tilt:
-    """How the picture was taken, as far as it shows; nothing where what it shows is faint, or beyond `max_degrees`."""
+def tilt_of(
+    pixels: Pixels,
+    *,
+    max_degrees: float,
+    focal_35mm: float | None = None,
+    least_degrees: float = LEAST_DEGREES,
+) -> Tilt:
+    """How the picture was taken, as far as it shows; nothing where what it shows is faint, below `least_degrees` or beyond
+    `max_degrees`.
+    """
     height, width = pixels.shape[:2]
     if min(height, width) < 32 or max(height, width) > LONGEST_SIDE:
         return Tilt(0.0, 0.0, "nothing")
@@ -100,7 +108,7 @@ def tilt_of(pixels: Pixels, *, max_degrees: float, focal_35mm: float | None = No
         level = _level(lines, gray.shape, max_degrees)
         tilt = Tilt(level or 0.0, 0.0, "nothing" if level is None else "horizon")
     most = max(abs(tilt.roll), abs(tilt.pitch))
-    if most > max_degrees or most < _LEAST_DEGREES:
+    if most > max_degrees or most < least_degrees:
         return Tilt(0.0, 0.0, tilt.by, beyond=most > max_degrees)
     return tilt
 

@@ -22,9 +22,8 @@ _RANGE: Final = (0.58, 0.68)
 #: Below this there is only a plain surface, of which nothing is to be told.
 _PLAIN: Final = 0.02
 #: A dark picture with bright lights in it is a night, or a room with windows, and is not made a day: from here to there, as the
-#: distance from its middle to its lights, up to `_NIGHT_KEPT` of what would be done is left out.
+#: distance from its middle to its lights, ever less is done.
 _NIGHT: Final = (0.46, 0.56)
-_NIGHT_KEPT: Final = 0.8
 #: With this part of a picture burnt to white it was exposed too long, and its middle is brought down to `_BURNT_BRIGHT`.
 _BURNT: Final = (0.03, 0.12)
 _BURNT_BRIGHT: Final = 0.48
@@ -32,6 +31,8 @@ _BURNT_BRIGHT: Final = 0.48
 _FLAT: Final = (0.25, 0.42)
 #: The most that is taken off as haze, and the most that exposure is multiplied or divided by.
 _MOST_HAZE: Final = 0.30
+#: From here to there, what is taken off is a veil.
+_VEIL: Final = (0.05, 0.10)
 _MOST_GAIN: Final = 2.6
 #: Where a scaled curve leaves its line towards white.
 _KNEE: Final = 0.88
@@ -67,13 +68,17 @@ def tone_of(luma: Floats, weight: Floats, look: Look) -> Tone:
     total = max(float(weight.sum()), 1e-9)
     range_missing = 1 - step(light - dark, *_RANGE)
     haze = min(max(dark - _BLACK, 0.0), _MOST_HAZE) * look.repair * range_missing
+    mean = float((luma * weight).sum()) / total
     wide = max(_WHITE / max(float(without_haze(light, haze)), 0.25), 1.0) - 1
     scale = 1 + wide * look.repair * range_missing
+    # A veil brightens: without it a picture is no brighter than it was.
+    no_brighter = max((middle + mean) / float(without_haze(middle, haze) + without_haze(mean, haze)), 1.0)
+    scale += (min(scale, no_brighter) - scale) * step(haze, *_VEIL)
 
     def so_far(value: float) -> float:
         return float(scaled(without_haze(value, haze), scale))
 
-    centre = (so_far(middle) + so_far(float((luma * weight).sum()) / total)) / 2
+    centre = (so_far(middle) + so_far(mean)) / 2
     burnt = step(float(weight[luma > 0.98].sum()) / total, *_BURNT)
     night = step(so_far(light) - centre, *_NIGHT)
     wanted = min(
@@ -81,7 +86,7 @@ def tone_of(luma: Floats, weight: Floats, look: Look) -> Tone:
         look.bright + (min(_BURNT_BRIGHT, look.bright) - look.bright) * burnt * look.repair,
     )
     if wanted > centre:
-        wanted = centre + (wanted - centre) * (1 - _NIGHT_KEPT * night)
+        wanted = centre + (wanted - centre) * (1 - night)
     bias = _bias(centre, wanted)
     bent = biased(scaled(without_haze(luma.astype(np.float64), haze), scale), bias)
     shadows = step(float(weight[bent < 0.22].sum()) / total, *_SOME)

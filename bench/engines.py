@@ -1,0 +1,14 @@
+"""How fast each operation is, beside the nearest library alone: `scripts/bench engines`, or `scripts/bench engines NAME`."""
+
+import sys
+
+import engines_enhance
+import section
+
+NAME = "engines"
+PEERS: list[str] = []
+
+SECTIONS = {"enhance": engines_enhance.enhance_}
+
+if __name__ == "__main__":
+    section.run(NAME, SECTIONS, sys.argv[1:])

@@ -1,0 +1,23 @@
+"""What comes out of each operation, against what is known to be right: `scripts/bench quality`, or `scripts/bench quality NAME`.
+
+On scikit-image's photos and pictures made here, spoilt here, so that the truth is known.
+"""
+
+import sys
+
+import quality_enhance
+import quality_lens
+import quality_straighten
+import section
+
+NAME = "quality"
+PEERS: list[str] = []
+
+SECTIONS = {
+    "enhance": quality_enhance.enhance_,
+    "straighten": quality_straighten.straighten_,
+    "lens": quality_lens.lens_,
+}
+
+if __name__ == "__main__":
+    section.run(NAME, SECTIONS, sys.argv[1:])
