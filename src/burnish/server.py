@@ -16,6 +16,9 @@ import msgspec
 
 from burnish.dialects.autoenhance import errors as autoenhance_errors
 from burnish.dialects.autoenhance import table as autoenhance
+from burnish.dialects.hiapi import errors as hiapi_errors
+from burnish.dialects.hiapi import routes as hiapi
+from burnish.dialects.hiapi.wire import PREFIX as HIAPI
 from burnish.dialects.hitpaw import errors as hitpaw_errors
 from burnish.dialects.hitpaw import routes as hitpaw
 from burnish.dialects.hitpaw.wire import PREFIX as HITPAW
@@ -67,6 +70,13 @@ def _dialects(settings: Settings) -> list[Surface]:
             say_no=autoenhance_errors.say_no,
             prefix="/autoenhance",
             host=hosts.autoenhance_host,
+        ),
+        Surface(
+            name="hiapi",
+            operations=hiapi.operations(hosts),
+            say_no=hiapi_errors.say_no,
+            prefix=HIAPI,
+            host=hosts.hiapi_host,
         ),
     ]
 

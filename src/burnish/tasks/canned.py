@@ -24,8 +24,8 @@ _PRETENDED: Final = ("image/jpeg", 1024, 768)
 
 
 def is_canned(task: Claimed, model: catalogue.Model) -> bool:
-    """Whether the task is one of a test key's, and has an engine that must not run."""
-    return task.environment == TEST and model.runner != catalogue.IN_THE_WORKER
+    """Whether the task is one of a test key's, and has an engine that must not run; or its model has none."""
+    return model.canned or (task.environment == TEST and model.runner != catalogue.IN_THE_WORKER)
 
 
 async def canned(

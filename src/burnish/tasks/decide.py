@@ -33,6 +33,8 @@ _PROMOTED: Final = 1_000  #: in one transaction
 
 DAY: Final = "day"
 KEY_CREDITS: Final = "key-credits"
+#: Tasks that came through a dialect and have not been forgotten; `made_through` says of which.
+MADE: Final = "made"
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: What a key spends is counted for as long as it lives.
 FOR_EVER: Final = Span(_BEGINNING, _BEGINNING, datetime(9999, 1, 1, tzinfo=UTC))
@@ -43,6 +45,11 @@ CEILINGS: Final = {
     "heavy": "heavy-tasks-at-once",
     "model": "model-tasks-at-once",
 }
+
+
+def made_through(environment: str, dialect: str) -> str:
+    """The subject of `MADE`."""
+    return f"{environment} {dialect}"
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 from burnish.errors import Expired, NotFound
 from burnish.ids import to_wire
 from burnish.storage.group import Group, Later
-from burnish.storage.postgres import LOST, Database, away
+from burnish.storage.postgres import LOST, Database, answering, away
 from burnish.tasks import store
 from burnish.tasks.task import FINAL, Task, topic
 
@@ -68,6 +68,16 @@ class Reads:
         async with self._db.reading() as connection:
             found = await store.read_tasks(connection, ids)
         return [found.get(task_id) for task_id in ids]
+
+
+async def page_of_tasks(
+    db: Database, account_id: UUID, environment: str, dialect: str, *, skip: int, rows: int
+) -> tuple[list[Task], int]:
+    """A page of the account's tasks that came through a dialect, newest first, and how many there are in all. Raises Unavailable."""
+    with answering():
+        async with db.reading() as connection:
+            total = await store.read_made(connection, account_id, environment, dialect)
+            return await store.page_of_tasks(connection, account_id, environment, dialect, skip, rows), total
 
 
 async def list_tasks(

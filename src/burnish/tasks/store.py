@@ -3,6 +3,7 @@
 Functions that take `tx` write and do not commit.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -11,11 +12,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from burnish.limits import store as windows
 from burnish.storage.postgres import Connection
-from burnish.storage.statement import Part
-from burnish.tasks.decide import State
+from burnish.storage.statement import Part, write
+from burnish.tasks.decide import FOR_EVER, MADE, State, made_through
 from burnish.tasks.sources import Given
 from burnish.tasks.task import Claimed, Task
+from burnish.webhooks.event import NATIVE
 
 # --- accounts: the lock that everything but a claim takes first ---------------------------------------------------
 
@@ -796,12 +799,23 @@ async def forget(tx: Connection, expired_before: datetime, rows: int) -> int:
         DELETE FROM tasks WHERE id IN (
             SELECT id FROM tasks WHERE expires_at < $1 AND ended_at IS NOT NULL
             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-        RETURNING id
+        RETURNING id, account_id, environment, dialect
         """,
         expired_before,
         rows,
     )
     await tx.execute("DELETE FROM task_sources WHERE task_id = ANY($1)", [row["id"] for row in gone])
+    if made := Counter(
+        (row["account_id"], made_through(row["environment"], row["dialect"]))
+        for row in gone
+        if row["dialect"] != NATIVE
+    ):
+        await lock_accounts(tx, {account_id for account_id, _ in made})
+        less = [
+            (account_id, MADE, subject, FOR_EVER.starts_at, count_)
+            for (account_id, subject), count_ in made.items()
+        ]
+        await write(tx, [windows.give_back(less)])
     return len(gone)
 
 
@@ -875,6 +889,35 @@ async def list_tasks(
         now,
     )
     return [Task(*row) for row in found]
+
+
+#: What is skipped is read from the index alone.
+_PAGE: Final = """
+SELECT id FROM tasks WHERE account_id = $1 AND environment = $2 AND dialect = $3 AND dialect <> 'native'
+ORDER BY id DESC OFFSET $4 LIMIT $5
+"""
+
+
+async def page_of_tasks(
+    connection: Connection, account_id: UUID, environment: str, dialect: str, skip: int, rows: int
+) -> list[Task]:
+    """The newest first of those that came through a dialect, for as long as anything is known of them."""
+    found = await connection.fetch(
+        f"{_TASK} WHERE id = ANY(ARRAY({_PAGE})) ORDER BY id DESC",
+        account_id,
+        environment,
+        dialect,
+        skip,
+        rows,
+    )
+    return [Task(*row) for row in found]
+
+
+async def read_made(connection: Connection, account_id: UUID, environment: str, dialect: str) -> int:
+    """How many tasks `page_of_tasks` has to show, as they were counted when they were made and forgotten."""
+    place = account_id, MADE, made_through(environment, dialect)
+    found = await windows.read_windows(connection, [(*place, FOR_EVER.starts_at)])
+    return sum(used for _, used in found.get(place, ()))
 
 
 async def read_usage(

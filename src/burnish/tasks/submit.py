@@ -32,7 +32,7 @@ from burnish.storage.statement import write
 from burnish.tasks import store
 from burnish.tasks.accounts import Accounts, lock_and_read
 from burnish.tasks.cost import Cost, cost_of, measures_of
-from burnish.tasks.decide import DAY, Ask, State, Verdict, apply, decide
+from burnish.tasks.decide import DAY, FOR_EVER, MADE, Ask, State, Verdict, apply, decide, made_through
 from burnish.tasks.sizes import size_refusal
 from burnish.tasks.sources import Given, given_of, next_unseen, places_of, refusal, waits_until
 from burnish.tasks.standing import standings
@@ -297,6 +297,8 @@ class Submissions:
         if verdict.refusal is None and not ask.unasked and (day := state.windows.get((DAY, ""))) is not None:
             new.day_starts_at = day[0].starts_at
         batch.rows.append(new)
+        if submission.dialect != NATIVE:  # whose lists say how many there are, without counting them
+            state.count(MADE, made_through(submission.environment, submission.dialect), FOR_EVER, 1)
         if submission.once is not None:
             _remember(submission.once, batch, new.task)
         admission = Admission(new.task, shadow=verdict.shadow)

@@ -44,12 +44,17 @@ async def admit(request: Request) -> None:
 
 
 async def caller(
-    request: Request, scope: str | None = None, presented: Presented | None = None, kind: Kind | None = None
+    request: Request,
+    scope: str | None = None,
+    presented: Presented | None = None,
+    kind: Kind | None = None,
+    *,
+    together: bool = False,
 ) -> Key:
     """The key that calls, which holds `scope`, and whose rates allow it.
 
     `presented`: how a surface other than the native one finds the key's secret in a request; `kind`: which rate it spends,
-    where the method does not tell.
+    where the method does not tell; `together`: a surface whose vendor has one budget for both, see `rates_of`.
 
     Raises:
         Unauthenticated: `missing_key`, or what the key's secret is at fault for.
@@ -63,7 +68,8 @@ async def caller(
     request.account_id = key.account_id
     request.standings = request.site.standings.of(key)
     kind = kind or ("read" if request.method in _READS else "create")
-    await spend_rates(request, key, rates_of(plan_of(request, key).rates, kind), kind)
+    rates = rates_of(plan_of(request, key).rates, kind, together=together)
+    await spend_rates(request, key, rates, kind)
     if scope is not None and scope not in key.scopes:
         raise Forbidden(f"This key lacks the scope {scope}.", code="scope_missing", details={"scope": scope})
     return key
@@ -87,10 +93,14 @@ def plan_of(request: Request, key: Key) -> Plan:
 
 
 @lru_cache(maxsize=4096)
-def rates_of(rates: Rates, kind: Kind) -> Sequence[Rate]:
-    """The rates of a plan for requests of that kind, under the names that headers have."""
-    if rates.shared is not None:
-        return (_rate("key-rate", rates.shared),)
+def rates_of(rates: Rates, kind: Kind, *, together: bool = False) -> Sequence[Rate]:
+    """The rates of a plan for requests of that kind, under the names that headers have.
+
+    `together`: creating and reading spend one budget: the plan's `shared`, or else one as large as the plan's for reading.
+    """
+    shared = rates.shared or (rates.read if together else None)
+    if shared is not None:
+        return (_rate("key-rate", shared),)
     one = rates.create if kind == "create" else rates.read
     return () if one is None else (_rate(f"{kind}-rate", one),)
 

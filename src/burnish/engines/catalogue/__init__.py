@@ -15,6 +15,7 @@ from burnish.engines.catalogue import (
     merge,
     noop,
     photo,
+    placeholder,
     privacy,
     render,
     sky,
@@ -84,6 +85,7 @@ _FAMILIES: Final = (
     render.MODELS,
     video.MODELS,
     generative.MODELS,
+    placeholder.MODELS,
     noop.MODELS,
 )
 _MODELS: Final = {model.name: model for family in _FAMILIES for model in family}

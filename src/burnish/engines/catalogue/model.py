@@ -108,7 +108,8 @@ class Model(Struct, frozen=True, kw_only=True):
     height of what is made of a picture of this width and height, at most. `shapes`: the results where there is not
     exactly one, like the first input. `stages`: what follows one another where there is more than `runner`; each
     works on what the one before has made. `rate`: frames a second of what is made of a film that has so many, where that
-    is another. `film`: it takes a film and makes one.
+    is another. `film`: it takes a film, if it takes anything, and makes one. `canned`: nothing runs, whoever asks: what it
+    makes shows nothing.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Model(Struct, frozen=True, kw_only=True):
     film: bool = False
     deadline_seconds: int = 900
     public: bool = True
+    canned: bool = False
 
 
 def stages_of(model: Model, params: Struct) -> tuple[Stage, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from burnish.engines.catalogue.model import Limits, Model, Source
+from burnish.engines.catalogue.placeholder import PlaceholderFilm
 
 FILMS_IN: Final = (
     "video/mp4", "video/quicktime", "video/x-m4v", "video/x-msvideo", "video/x-matroska", "video/webm", "video/x-flv",
@@ -138,6 +139,8 @@ def film_of(params: Struct, width: int, height: int) -> Film:
             return Film(*_even(width, height), None, "faithful", strength, DENOISE_BESIDE, DENOISE_BESIDE)
         case VideoInterpolate():
             return Film(*_even(width, height), None, after=1, rate=params.frame_rate)
+        case PlaceholderFilm():
+            return Film(params.width, params.height, None)
     raise AssertionError(params)
 
 

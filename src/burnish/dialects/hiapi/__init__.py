@@ -1,0 +1,1 @@
+"""HiAPI's API: one asynchronous endpoint for every model, polled by id or told of by a callback."""
