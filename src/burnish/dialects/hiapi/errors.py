@@ -58,6 +58,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "idempotency_in_progress": _PROCESSING,
     "too_many_endpoints": _INVALID,
     "endpoint_disabled": _INVALID,
+    "too_many_renditions": _INVALID,
     "upload_arrived": _INVALID,
     "expired": _NOT_FOUND,
     "file_expired": _NOT_FOUND,
@@ -100,6 +101,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "storage_full": _STORAGE,
     "limits_unavailable": _AWAY,
     "account_busy": _AWAY,
+    "rendition_pending": _AWAY,
     "not_ready": _AWAY,
     "draining": _AWAY,
 }
