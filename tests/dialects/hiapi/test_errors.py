@@ -30,7 +30,7 @@ async def under(visitor: Visitor, **limits: Any) -> None:
     await set_terms(resources.db, resources.plans, "default", overrides=limits)
 
     async def heard() -> bool:
-        key = await resources.authenticator.authenticate(visitor.secret, resources.clock.now(), "127.0.0.1")
+        key = await resources.authenticator.authenticate(visitor.secret, resources.clock.now(), None)
         return bool(msgspec.json.decode(key.overrides) == limits)
 
     await until(heard)
