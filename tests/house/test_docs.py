@@ -120,3 +120,23 @@ def test_every_dependency_is_accounted_for(texts: Texts) -> None:
     names = {re.split(r"[\s\[<>=!~;]", requirement)[0] for requirement in wanted}
     page = texts["docs/why/dependencies.md"]
     assert sorted(name for name in names if f"| {name} |" not in page) == []
+
+
+def test_every_line_of_a_dialect_has_a_test_behind_it(root: Path, texts: Texts) -> None:
+    """No cell of the tables of what is covered is empty, and every test that they name is there."""
+    pages = {name: text for name, text in texts.items() if re.match(r"docs/reference/dialects/\w+\.md", name)}
+    known = {
+        test
+        for path in (root / "tests").rglob("test_*.py")
+        for test in re.findall(r"def (test_\w+)", path.read_text("utf-8"))
+    }
+    assert pages
+    for name, text in pages.items():
+        for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
+            cells = [cell.strip() for cell in row.split("|")]
+            assert all(cells), f"{name}: {row}"
+            if "---" in row or cells[-1] in {"test", "tests"}:
+                continue
+            tests = re.findall(r"\btest_\w+", cells[-1])
+            assert tests or "left out" in row, f"{name}: {row}"
+            assert set(tests) <= known, f"{name}: {row}"

@@ -1,14 +1,20 @@
 """HitPaw's words: every code of ours has an answer, every model of theirs is in the table, and prices are the table's."""
 
+from typing import Any
+from uuid import UUID
+
+import msgspec
 import pytest
 
 from burnish.credits.price import Measure, price
 from burnish.credits.prices import load_prices
-from burnish.dialects.hitpaw import errors, models
+from burnish.dialects.hitpaw import errors, models, wire
 from burnish.dialects.hitpaw.models import load
 from burnish.dialects.native.errors import CODES
 from burnish.engines import catalogue
 from burnish.errors import STATUS_REASONS, Invalid, Unusable
+from burnish.tasks.task import Task
+from burnish.uploads.sign import Links
 
 #: Every model that the vendor documents.
 PHOTO = (
@@ -70,6 +76,25 @@ def test_parameters_fit_the_models_that_are_here() -> None:
         else:
             with pytest.raises(Invalid, match="not here"):
                 models.parameters_of(entry, {"image": "https://example.com/a.jpg"})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "level"), [(None, ""), ([{"data": {"level": "mid"}}], "mid"), ([{"data": {}}], "")]
+)
+def test_a_moderated_picture_has_a_level(outputs: Any, level: str) -> None:
+    """And none before it has ended; no link in any case."""
+    status = "running" if outputs is None else "succeeded"
+    record = {"id": str(UUID(int=1)), "type": "application/json", "filename": "a.json", "width": None}
+    made = [record | {"height": None, "size_bytes": 2} | one for one in outputs or []]
+    fields: dict[str, Any] = dict.fromkeys(Task.__struct_fields__)
+    fields |= {"id": UUID(int=2), "model": "moderate", "status": status, "outputs": msgspec.json.encode(made)}
+    links = Links(["secret"], "http://127.0.0.1")
+    data = msgspec.to_builtins(wire.status_reply(Task(**fields), links).data)
+    assert data == {
+        "job_id": str(UUID(int=2)),
+        "status": "CONVERTING" if outputs is None else "COMPLETED",
+        "res_data": {"check_result": level},
+    }
 
 
 @pytest.mark.parametrize(

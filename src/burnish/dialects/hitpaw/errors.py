@@ -83,6 +83,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "unknown_field": _PARAMETERS,
     "missing_field": _PARAMETERS,
     "unknown_model": _MODEL,
+    "model_not_installed": _MODEL,
     "max_credits_exceeded": _PARAMETERS,
     "idempotency_key_missing": _PARAMETERS,
     "idempotency_key_reused": _PARAMETERS,
