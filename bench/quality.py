@@ -8,6 +8,7 @@ import sys
 import quality_enhance
 import quality_lens
 import quality_straighten
+import quality_upscale
 import section
 
 NAME = "quality"
@@ -17,6 +18,9 @@ SECTIONS = {
     "enhance": quality_enhance.enhance_,
     "straighten": quality_straighten.straighten_,
     "lens": quality_lens.lens_,
+    "upscale": quality_upscale.upscale_,
+    "denoise": quality_upscale.denoise_,
+    "sharpen": quality_upscale.sharpen_,
 }
 
 if __name__ == "__main__":
