@@ -4,6 +4,7 @@ Called by hand when the engines have changed, with a service running: BURNISH_AP
 The photos are scikit-image's (public domain and CC0), made smaller, noisy or blurred here.
 """
 
+import io
 import subprocess
 import sys
 import tempfile
@@ -20,11 +21,11 @@ BURNISH = str(Path(sys.executable).with_name("burnish"))
 Pixels = NDArray[np.uint8]
 
 
-def made(name: str, before: Pixels, *options: str, jpeg: int | None = None) -> Pixels:
+def made(name: str, before: Pixels, *options: str) -> Pixels:
     """What `burnish enhance NAME -o out/ OPTIONS` makes of a picture."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / name, Path(folder) / "out"
-        Image.fromarray(before).save(source, quality=jpeg or 95)
+        Image.fromarray(before).save(source)
         subprocess.run([BURNISH, "enhance", str(source), "-o", str(out), *options], check=True)
         (result,) = (path for path in out.iterdir() if path.suffix == ".png")
         return np.asarray(Image.open(result).convert("RGB"))
@@ -43,11 +44,14 @@ def save(name: str, *panels: Pixels) -> None:
 
 def upscale() -> None:
     """A small noisy JPEG of the astronaut, four times as large: plain, faithful, restored, and her face restored too."""
-    small = cv2.resize(data.astronaut()[:320, 40:420], None, fx=0.45, fy=0.45, interpolation=cv2.INTER_AREA)
-    noisy = np.clip(small + np.random.default_rng(0).normal(0, 6, small.shape), 0, 255).astype(np.uint8)
-    _, file = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])
-    before = np.ascontiguousarray(cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1])
-    plain = np.asarray(Image.fromarray(before).resize((before.shape[1] * 4, before.shape[0] * 4)))
+    small = Image.fromarray(data.astronaut()[:320, 40:420]).resize((171, 144), Image.Resampling.BOX)
+    noise = np.random.default_rng(0).normal(0, 6, (144, 171, 3))
+    file = io.BytesIO()
+    Image.fromarray(np.clip(np.asarray(small) + noise, 0, 255).astype(np.uint8)).save(
+        file, "JPEG", quality=60
+    )
+    before = np.asarray(Image.open(file))
+    plain = np.asarray(Image.fromarray(before).resize((684, 576)))
     line = ("--model", "upscale", "--format", "png", "--param", "scale=4", "--param")
     results = [
         made("photo.png", before, *line, "mode=faithful"),
