@@ -211,7 +211,7 @@ class Developer:
     async def _decode(self, job: Job, descriptor: int, filename: str, pixels: Memory) -> wire.Decoded:
         most = self._own_limits(job.model).max_pixels
         allowed = limits(job.deadline_seconds, self._settings.memory_bytes, file_bytes=most * 8)
-        question = wire.Decode(allowed, most, last_part(filename))
+        question = wire.Decode(allowed, most, last_part(filename), job.model.decode_side)
         decoded = await self.asked(question, [descriptor, pixels.fd], wire.Decoded)
         if decoded.picture.pixels > most or pixels.size_bytes != decoded.picture.size_bytes:
             _log.warning("codec child lied", picture=decoded.picture, size_bytes=pixels.size_bytes)

@@ -158,7 +158,9 @@ def _codec(
                 fence.limit_memory(pixels * read.BYTES_PER_PIXEL + os.fstat(descriptors[0]).st_size)
 
             return wire.Decoded(
-                *read.decode(source, descriptors[1], question.max_pixels, allow, question.filename)
+                *read.decode(
+                    source, descriptors[1], question.max_pixels, allow, question.filename, question.side
+                )
             )
         case wire.Encode():
             with open(descriptors[1], "wb", closefd=False) as out:

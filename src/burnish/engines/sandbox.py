@@ -20,7 +20,7 @@ from typing import Final
 _LINUX: Final = sys.platform == "linux"
 _NOBODY: Final = 65_534
 #: Open files: a dozen for each of several jobs.
-_FILES: Final = 256
+_FILES: Final = 1024
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38

@@ -16,7 +16,8 @@ from msgspec import Meta, Struct
 
 #: Longest message. The largest are a picture's metadata, which `pictures.metadata` keeps far below.
 MAX_BYTES: Final = 16 * 1024 * 1024
-_MAX_DESCRIPTORS: Final = 64
+#: Linux takes 253; a pile of pictures is 200.
+_MAX_DESCRIPTORS: Final = 240
 _LENGTH: Final = struct.Struct("<I")
 
 Side = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -135,11 +136,14 @@ class Probe(Message, frozen=True):
 
 
 class Decode(Message, frozen=True):
-    """Decode the file sent first, which was called `filename`, into the empty memory sent second."""
+    """Decode the file sent first, which was called `filename`, into the empty memory sent second; reduced,
+    where `side` is given, until it is at most that long.
+    """
 
     limits: Limits
     max_pixels: int
     filename: str = ""
+    side: int | None = None
 
 
 class Encode(Message, frozen=True):

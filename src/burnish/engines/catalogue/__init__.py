@@ -12,6 +12,7 @@ from burnish.engines.catalogue import (
     clean,
     cutout,
     generative,
+    group,
     merge,
     noop,
     photo,
@@ -23,6 +24,7 @@ from burnish.engines.catalogue import (
     video,
 )
 from burnish.engines.catalogue.clean import Denoise, Sharpen
+from burnish.engines.catalogue.group import Group
 from burnish.engines.catalogue.merge import Merge
 from burnish.engines.catalogue.model import (
     IN_THE_WORKER,
@@ -47,6 +49,7 @@ __all__ = [
     "IN_THE_WORKER",
     "RENDITION",
     "Denoise",
+    "Group",
     "Limits",
     "Merge",
     "Model",
@@ -79,6 +82,7 @@ _FAMILIES: Final = (
     clean.MODELS,
     photo.MODELS,
     merge.MODELS,
+    group.MODELS,
     sky.MODELS,
     cutout.MODELS,
     privacy.MODELS,
@@ -96,6 +100,7 @@ _RUNNERS: Final = (
     "burnish.engines.runners.sharpen",
     "burnish.engines.runners.photo",
     "burnish.engines.runners.merge",
+    "burnish.engines.runners.group",
     "burnish.engines.runners.sky",
     "burnish.engines.runners.privacy",
     "burnish.engines.runners.cutout",

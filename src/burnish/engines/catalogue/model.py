@@ -109,7 +109,8 @@ class Model(Struct, frozen=True, kw_only=True):
     exactly one, like the first input. `stages`: what follows one another where there is more than `runner`; each
     works on what the one before has made. `rate`: frames a second of what is made of a film that has so many, where that
     is another. `film`: it takes a film, if it takes anything, and makes one. `canned`: nothing runs, whoever asks: what it
-    makes shows nothing.
+    makes shows nothing. `decode_side`: sources are reduced, as they are decoded, to at
+    most so many pixels on a side; None: they are taken whole.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Model(Struct, frozen=True, kw_only=True):
     stages: Callable[[Struct], tuple[Stage, ...]] | None = None
     rate: Callable[[Struct, float], float] | None = None
     film: bool = False
+    decode_side: int | None = None
     deadline_seconds: int = 900
     public: bool = True
     canned: bool = False

@@ -33,6 +33,7 @@ from burnish.engines import catalogue
 from burnish.engines.pictures import boxes, metadata
 from burnish.engines.pictures.heif import Heif
 from burnish.engines.pictures.raw import Raw
+from burnish.engines.pictures.reduced import reduced
 from burnish.engines.pictures.shot import shot
 from burnish.engines.pictures.sniff import sniff
 from burnish.engines.wire import Channels, Metadata, Picture, Shot
@@ -119,11 +120,17 @@ class Read(NamedTuple):
 
 
 def decode(
-    source: IO[bytes], target: int, max_pixels: int, allow: Callable[[int], None], filename: str = ""
+    source: IO[bytes],
+    target: int,
+    max_pixels: int,
+    allow: Callable[[int], None],
+    filename: str = "",
+    side: int | None = None,
 ) -> Read:
     """Pixels of the first frame into the file `target`; what else the file says.
 
-    `allow` is told the pixels that the header promises, once, before any is decoded.
+    `allow` is told the pixels that the header promises, once, before any is decoded. `side`: the picture is reduced until
+    it is at most that long; of a JPEG the decoder leaves out what would not be seen.
 
     Raises:
         Failed: as `probe`.
@@ -142,9 +149,13 @@ def decode(
                 notes["frames"] = "The first of several frames was taken."
             if type_ == "image/avif" and (bits := boxes.said(source).bits) > 8:
                 notes["bits"] = f"{bits} bits a channel were reduced to 8: AVIF is read with 8 only."
+            if side is not None and type_ == "image/jpeg":
+                image.draft(image.mode, (side, side))
             turn = _TRANSPOSES.get(metadata.orientation(image, source))
             rows, picture, kept = _pixels(image, source, turn, notes)
             said = shot(metadata.exif_of(image))
+        if side is not None:
+            rows, picture = reduced(rows, picture, side)
         for piece in rows:
             _write(target, piece)
         return Read(picture, type_, kept, notes, said)
