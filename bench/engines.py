@@ -3,12 +3,16 @@
 import sys
 
 import engines_enhance
+import engines_merge
 import section
 
 NAME = "engines"
 PEERS: list[str] = []
 
-SECTIONS = {"enhance": engines_enhance.enhance_}
+SECTIONS = {
+    "enhance": engines_enhance.enhance_,
+    "merge": engines_merge.merge_,
+}
 
 if __name__ == "__main__":
     section.run(NAME, SECTIONS, sys.argv[1:])

@@ -7,6 +7,9 @@ import sys
 
 import quality_enhance
 import quality_lens
+import quality_merge
+import quality_privacy
+import quality_sky
 import quality_straighten
 import quality_upscale
 import section
@@ -21,6 +24,9 @@ SECTIONS = {
     "upscale": quality_upscale.upscale_,
     "denoise": quality_upscale.denoise_,
     "sharpen": quality_upscale.sharpen_,
+    "merge": quality_merge.merge_,
+    "privacy": quality_privacy.privacy_,
+    "sky": quality_sky.sky_,
 }
 
 if __name__ == "__main__":

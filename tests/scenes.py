@@ -13,6 +13,45 @@ from burnish.engines.photos import skies
 Pixels = NDArray[Any]
 
 
+def exposed(light: Pixels, ev: float, kind: type = np.uint8, noise: float = 0.5, seed: int = 0) -> Pixels:
+    """What a camera shows of a scene in linear light, 1.0 just white at 0 EV."""
+    top = np.iinfo(kind).max
+    shown = np.clip(light * 2.0**ev, 0, 1) ** (1 / 2.2) * 255
+    shown += np.random.default_rng(seed).normal(0, noise, light.shape)
+    levels: Pixels = np.clip(np.round(shown * (top / 255)), 0, top).astype(kind)
+    return levels
+
+
+def interior(height: int = 600, width: int = 900) -> Pixels:
+    """A room in linear light, [H, W, 3]: walls, a floor, a picture, a sofa, and a window to a lawn under an overcast sky."""
+    down, across = np.mgrid[0:height, 0:width].astype(np.float32)
+    fall = 0.10 + 0.5 * np.exp(
+        -(((across - width * 0.62) / (width * 0.35)) ** 2) - ((down - height * 0.45) / (height * 0.6)) ** 2
+    )
+    light: Pixels = np.empty((height, width, 3), np.float32)
+    light[:] = (0.62, 0.58, 0.52)
+    wood = cv2.resize(data.brick().astype(np.float32) / 255, (width, height))[..., None]
+    floor = down > height * 0.78
+    light[floor] = (np.array([0.42, 0.27, 0.16]) * (0.6 + 0.8 * wood))[floor]
+    light *= fall[..., None]
+    top, left, high, wide = int(height * 0.2), int(width * 0.08), int(height * 0.3), int(width * 0.25)
+    light[top - 6 : top + high + 6, left - 6 : left + wide + 6] = 0.02
+    art = cv2.resize(data.coffee(), (wide, high), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    light[top : top + high, left : left + wide] = 0.35 * art**2.2
+    for first, last, colour in ((0.68, 0.88, (0.02, 0.05, 0.08)), (0.60, 0.70, (0.03, 0.07, 0.11))):
+        cv2.rectangle(
+            light, (int(width * 0.1), int(height * first)), (int(width * 0.4), int(height * last)), colour, -1
+        )
+    top, left, high, wide = int(height * 0.12), int(width * 0.47), int(height * 0.5), int(width * 0.42)
+    outside, _, _ = under_the_sky("overcast", 4, high, wide)
+    light[top - 11 : top + high + 11, left - 11 : left + wide + 11] = 0.35
+    light[top : top + high, left : left + wide] = 8 * outside**2.2
+    for part in (1, 2):
+        light[top : top + high, left + wide * part // 3 - 5 : left + wide * part // 3 + 5] = 0.3
+    light[top + high // 2 - 4 : top + high // 2 + 4, left : left + wide] = 0.3
+    return cv2.GaussianBlur(light, (0, 0), 0.6)
+
+
 def under_the_sky(kind: str, seed: int, height: int = 400, width: int = 600) -> tuple[Pixels, Pixels, Pixels]:
     """A house, a lawn and a bare tree before a sky: `overcast`, or a kind of `skies`.
 

@@ -1,7 +1,7 @@
 """Exposure brackets of one scene to one picture: aligned, without ghosts, fused, with natural tones.
 
 Exposure fusion in the sense of Mertens, Kautz and Van Reeth (2007): each bracket counts where it is well exposed. What
-differs, and why (figures in docs/why/merge.md):
+differs, and why (figures in docs/reference/models/merge.md):
 
 - No Laplacian pyramid blends them. It makes seams invisible and halos in their stead, wide ones where a bright window
   meets a wall. Here weights follow the brightness of surfaces, without their texture, up to their very edges (guided

@@ -119,7 +119,7 @@ def _seeds(small: Float, room: Mask | None) -> Mask | None:
     smooth = cv2.blur(steep, (5, 5)) < 0.02
     red, green, blue = cv2.split(small)
     bluish = (blue > red + 0.03) & (blue > green - 0.01)
-    bright = luma > max(0.5, float(np.percentile(luma, 60)))
+    bright = luma > max(0.5, 0.75 * float(np.percentile(luma if room is None else luma[room], 95)))
     pale = (
         bright
         & (blue > red - 0.06)
@@ -139,11 +139,13 @@ def _seeds(small: Float, room: Mask | None) -> Mask | None:
     kept[0] = False
     if not kept.any():
         return None
-    seeds: Mask = _joined(small, labels, kept, size, steep, bluish)
+    seeds: Mask = _joined(small, labels, kept, size, steep, bluish, panes=room is not None)
     return seeds
 
 
-def _joined(small: Float, labels: Mask, kept: Mask, size: Mask, steep: Float, bluish: Mask) -> Mask:
+def _joined(
+    small: Float, labels: Mask, kept: Mask, size: Mask, steep: Float, bluish: Mask, *, panes: bool
+) -> Mask:
     """The kept pieces, and those that go with them: sky cut off by a tree, of the colour that sky has in those rows; and
     clouds, which end softly, or have blue below them. A white wall has neither.
     """
@@ -164,13 +166,16 @@ def _joined(small: Float, labels: Mask, kept: Mask, size: Mask, steep: Float, bl
             inside = labels == piece
             if not piece:
                 continue
-            above = np.flatnonzero(inside.any(1))[-1] <= lowest + 0.04 * len(rows)
+            # The panes of a window's lower row hang together with nothing.
+            above = panes or np.flatnonzero(inside.any(1))[-1] <= lowest + 0.04 * len(rows)
             border = (
                 near & (cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0) & ~inside & ~seeds
             )
             soft = border.any() and float(np.percentile(steep[border], 75)) < 0.035
             between = blue_below[inside].mean() > 0.2 or blue[inside].mean() > 0.8
-            if (above and float(np.median(far[inside])) < 0.05) or (near[inside].any() and (soft or between)):
+            if (above and float(np.median(far[inside])) < (0.1 if panes else 0.05)) or (
+                near[inside].any() and (soft or between)
+            ):
                 kept[piece] = True
         seeds = kept[labels]
         if (kept == before).all():
@@ -235,6 +240,10 @@ def _believed(small: Float, sky: Mask, room: Mask | None) -> bool:
     if float(luma[sky].mean()) < _DARK:
         return False
     red, _, blue = (float(small[..., channel][sky].mean()) for channel in range(3))
+    if (
+        room is not None
+    ):  # what is bright at the top of a window, and was asked for, has no ceiling to be mistaken for
+        return blue > red - 0.05 and float(luma[sky].mean()) > 0.55
     edge = cv2.dilate(sky.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & rest
     step = float(np.median(np.abs(luma[edge] - luma[sky].mean()))) if edge.any() else 0.0
     if blue > red + 0.07:
