@@ -104,7 +104,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(authenticator.close)
         reads, outlooks = Reads(db), Outlooks(db)
         stack.push_async_callback(outlooks.close)
-        secret_keys = _secret_keys(settings)
+        secret_keys = secret_keys_of(settings)
         resources = Resources(
             settings=settings,
             secret_keys=secret_keys,
@@ -129,7 +129,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield resources
 
 
-def _secret_keys(settings: Settings) -> tuple[str, ...]:
+def secret_keys_of(settings: Settings) -> tuple[str, ...]:
     """The fleet's, or this machine's own beside the embedded database."""
     if settings.secret_keys:
         return settings.secret_keys

@@ -26,7 +26,6 @@ from burnish.dialects.native import errors, wire
 from burnish.dialects.native.table import OPERATIONS
 from burnish.errors import Unavailable
 from burnish.resources import Resources
-from burnish.settings import Settings
 from burnish.storage.postgres import LOST, Connection
 from burnish.tasks import store
 from burnish.tasks.task import LANES
@@ -49,13 +48,13 @@ def build_app(resources: Resources) -> App:
     native = (*OPERATIONS, *PAGES, *_documentation(document(site.public_url)))
     return App(
         site,
-        [Surface(name="native", operations=native, say_no=errors.say_no), *_dialects(resources.settings)],
+        [Surface(name="native", operations=native, say_no=errors.say_no), *_dialects(resources)],
     )
 
 
-def _dialects(settings: Settings) -> list[Surface]:
+def _dialects(resources: Resources) -> list[Surface]:
     """The vendors' APIs, each below its prefix and, where the settings name a host, at that host's root."""
-    hosts = settings.dialects
+    hosts = resources.settings.dialects
     return [
         Surface(
             name="hitpaw",
@@ -73,7 +72,7 @@ def _dialects(settings: Settings) -> list[Surface]:
         ),
         Surface(
             name="hiapi",
-            operations=hiapi.operations(hosts),
+            operations=hiapi.operations(hosts, resources.prices),
             say_no=hiapi_errors.say_no,
             prefix=HIAPI,
             host=hosts.hiapi_host,

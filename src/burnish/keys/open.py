@@ -18,6 +18,8 @@ from burnish.keys import store
 from burnish.keys.account import Account, must_be_a_name
 from burnish.keys.plan import Plan, Plans
 from burnish.storage.postgres import Database, answering
+from burnish.storage.seal import Seal
+from burnish.webhooks import open as callbacks
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _OVERRIDES_BYTES: Final = 16_384
@@ -93,6 +95,24 @@ async def set_terms(
             account = await store.find_account(tx, name)
     assert account is not None
     db.news.announce(["keys"])
+    return account
+
+
+async def set_callbacks_secret(
+    db: Database, seal: Seal, name: str, dialect: str, secret: bytes | None, now: datetime
+) -> Account:
+    """What signs the account's callbacks in a dialect, in every environment; None: nothing does.
+
+    Raises:
+        NotFound: there is no such account.
+        Unavailable: the database does not answer.
+    """
+    with answering():
+        async with db.transaction() as tx:
+            account = await store.lock_account(tx, name) or _unknown(name)
+            test_id = await store.ensure_test_account(tx, account.id, now)
+            for account_id, environment in ((account.id, "live"), (account.id, "dev"), (test_id, "test")):
+                await callbacks.set_callbacks_secret(tx, seal, account_id, environment, dialect, secret, now)
     return account
 
 

@@ -1,12 +1,13 @@
 """Find a blob: its owner's upload, or what a signed link opens."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from burnish.errors import Expired, NotFound
 from burnish.ids import to_wire
 from burnish.settings import Uploads
-from burnish.storage.postgres import LOST, Database, away
+from burnish.storage.postgres import LOST, Database, answering, away
 from burnish.uploads import store
 from burnish.uploads.blob import UPLOAD, Blob
 
@@ -30,6 +31,13 @@ async def get_linked(db: Database, settings: Uploads, opened: tuple[UUID, dateti
         raise NotFound("This file is no longer here.")
     _refuse_past(min(blob.expires_at, link_ends_at), settings, now)
     return blob
+
+
+async def find_blobs(db: Database, ids: Collection[UUID]) -> dict[UUID, Blob]:
+    """Whosever they are, and whether or not their time is over. Raises Unavailable."""
+    with answering():
+        async with db.reading() as connection:
+            return await store.read_blobs(connection, ids)
 
 
 async def _find(db: Database, blob_id: UUID) -> Blob | None:

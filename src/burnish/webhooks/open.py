@@ -169,6 +169,32 @@ async def callbacks_of(
     return stored
 
 
+async def set_callbacks_secret(
+    tx: Connection,
+    seal: Seal,
+    account_id: UUID,
+    environment: str,
+    dialect: str,
+    secret: bytes | None,
+    now: datetime,
+) -> None:
+    """What a dialect's callbacks are signed with from the next try on, in place of what signed them; None: nothing does."""
+    found = await store.read_callbacks(tx, account_id, environment, dialect)
+    if secret is None:
+        if found is not None:
+            await store.delete_endpoint(tx, found.id)
+    elif found is not None:
+        sealed = seal.close(secret, purpose(found.id))
+        await store.update_endpoint(tx, replace(found, secret=sealed, former_secret=None, former_until=None))
+    else:
+        id_ = new_id()
+        sealed = seal.close(secret, purpose(id_))
+        made = Endpoint(
+            id_, account_id, environment, CALLBACKS, "", "", (), sealed, None, None, now, None, None, dialect
+        )
+        await store.insert_endpoint(tx, made)
+
+
 async def send_test(db: Database, endpoint: Endpoint, now: datetime) -> UUID:
     """Owe the endpoint a `webhook.test`, which takes the way of all deliveries; its id.
 

@@ -20,6 +20,8 @@ from burnish import log
 from burnish.dialects.autoenhance import follow as autoenhance_follow
 from burnish.dialects.autoenhance.image import NAME as AUTOENHANCE
 from burnish.dialects.autoenhance.webhook import AutoenhanceWords
+from burnish.dialects.hiapi.deliveries import HiapiWords
+from burnish.dialects.hiapi.wire import NAME as HIAPI
 from burnish.dialects.native.deliveries import NativeWords
 from burnish.engines.engine import Engines
 from burnish.errors import Failed, Unavailable
@@ -108,7 +110,11 @@ class Worker:
         links = Links(resources.secret_keys, self._settings.public_url)
         words = NativeWords(resources.reads, links, self._settings.public_url)
         autoenhance = AutoenhanceWords(resources.db, resources.reads, resources.clock)
-        by_dialect: dict[str, Words] = {NATIVE: words, AUTOENHANCE: autoenhance}
+        by_dialect: dict[str, Words] = {
+            NATIVE: words,
+            AUTOENHANCE: autoenhance,
+            HIAPI: HiapiWords(resources.reads, links),
+        }
         deliverer = Deliverer(resources.outbound, resources.seal, resources.clock, by_dialect)
         delivering = Delivering(resources, deliverer)
         return [delivering.run(sound=sound) for sound in (True, False)]

@@ -2,11 +2,14 @@
 
 from typing import Any, Final
 
+from burnish.credits.prices import Prices
 from burnish.dialects.hiapi import models, wire
+from burnish.dialects.hiapi.pricing import price_list
 from burnish.errors import NotFound
 from burnish.keys.key import Key
 from burnish.settings import Dialects
 from burnish.tasks.find import page_of_tasks
+from burnish.uploads.find import find_blobs
 from burnish.web import bodies
 from burnish.web.caller import caller
 from burnish.web.operation import Operation
@@ -18,13 +21,15 @@ _READ: Final = "tasks:read"
 _WRITE: Final = "tasks:write"
 
 
-def operations(settings: Dialects) -> tuple[Operation, ...]:
+def operations(settings: Dialects, prices: Prices) -> tuple[Operation, ...]:
     """The table; what does the work of each model is read from the settings' file now. Raises Unusable."""
-    handlers = Handlers(models.load(settings.hiapi_models))
+    handlers = Handlers(models.load(settings.hiapi_models), prices)
     return (
         _operation("POST", "/v1/tasks", handlers.create, "Submit a task", _WRITE),
         _operation("GET", "/v1/tasks/{id}", get, "Read a task", _READ),
         _operation("GET", "/v1/tasks", list_, "List tasks, newest first", _READ),
+        _operation("POST", "/v1/storages/promote", promote, "Ask for outputs to be kept for good", _WRITE),
+        _operation("GET", "/api/pricing", handlers.pricing, "Read what models cost", "signed"),
     )
 
 
@@ -38,8 +43,9 @@ def _operation(method: str, path: str, handle: Any, summary: str, access: str) -
 class Handlers:
     """The routes that look into the table of models."""
 
-    def __init__(self, table: models.Table) -> None:
+    def __init__(self, table: models.Table, prices: Prices) -> None:
         self._table = table
+        self._prices = json(price_list(table, prices))
 
     async def create(self, request: Request) -> Reply:
         key = await _caller(request, _WRITE)
@@ -49,6 +55,10 @@ class Handlers:
         admission = await admit_task(request, key, wanted)
         headers = [(b"idempotent-replay", b"true")] if admission.replayed else []
         return json(wire.created(admission.task), headers=headers)
+
+    async def pricing(self, _request: Request) -> Reply:
+        """The same for everybody; no key is asked for."""
+        return self._prices
 
 
 async def get(request: Request) -> Reply:
@@ -69,6 +79,15 @@ async def list_(request: Request) -> Reply:
     )
     tasks = [wire.detail(task, request.site.links) for task in found]
     return json(wire.Envelope(data=wire.Page(tasks=tasks, page=asked.page, size=asked.size, total=total)))
+
+
+async def promote(request: Request) -> Reply:
+    """Nothing is kept for good here: each is told why not."""
+    key = await _caller(request, _WRITE)
+    ids = bodies.decode(await bodies.read(request), wire.PROMOTED)
+    named = {id_ for text in ids if (id_ := wire.output_id(text)) is not None}
+    found = await find_blobs(request.resources.db, named)
+    return json(wire.Envelope(data=wire.promoted(ids, found, key, request.now)))
 
 
 async def _caller(request: Request, scope: str) -> Key:

@@ -3,6 +3,8 @@
 Where the vendor is silent, the choices are here, and each is listed in docs/reference/dialects/hiapi.md.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -28,7 +30,7 @@ from burnish.tasks.task import (
     Task,
     outputs_of,
 )
-from burnish.uploads.blob import OUTPUT
+from burnish.uploads.blob import OUTPUT, Blob
 from burnish.uploads.sign import Links
 from burnish.web import submitting
 from burnish.web.request import Request
@@ -50,6 +52,7 @@ _PLACEHOLDERS: Final = {
     ("film", False): "placeholder-film", ("film", True): "placeholder-film",
 }  # fmt: skip
 _MOST_PROMOTED: Final = 50
+_NOTHING: Final = UUID(int=0)
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
@@ -237,6 +240,26 @@ def detail(task: Task, links: Links) -> Detail:
         output=[_output(one, task, links) for one in outputs_of(task)] if status == "success" else UNSET,
         error=_failure(task) if status == "fail" else UNSET,
     )
+
+
+def output_id(text: str) -> UUID | None:
+    """What `promote` names; None for what cannot be one."""
+    return from_wire(OUTPUT, text)
+
+
+def promoted(ids: Sequence[str], found: Mapping[UUID, Blob], key: Key, now: datetime) -> Promoted:
+    """None is: storage that lasts is not here. What is said of each tells only its owner that it is there."""
+    return Promoted(
+        accepted=[], rejected=[Rejected(id=id_, reason=_why(id_, found, key, now)) for id_ in ids]
+    )
+
+
+def _why(text: str, found: Mapping[UUID, Blob], key: Key, now: datetime) -> str:
+    output = found.get(output_id(text) or _NOTHING)
+    owner = (key.account_id, key.environment)
+    if output is None or output.kind != OUTPUT or (output.account_id, output.environment) != owner:
+        return "not_owned"
+    return "already_deleted" if output.expires_at <= now else "not_promotable"
 
 
 def _output(output: OutputRecord, task: Task, links: Links) -> Output:
