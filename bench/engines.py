@@ -4,6 +4,7 @@ import sys
 
 import engines_enhance
 import engines_merge
+import engines_video
 import section
 
 NAME = "engines"
@@ -12,6 +13,7 @@ PEERS: list[str] = []
 SECTIONS = {
     "enhance": engines_enhance.enhance_,
     "merge": engines_merge.merge_,
+    "video": engines_video.video_,
 }
 
 if __name__ == "__main__":

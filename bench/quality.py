@@ -12,6 +12,7 @@ import quality_privacy
 import quality_sky
 import quality_straighten
 import quality_upscale
+import quality_video
 import section
 
 NAME = "quality"
@@ -27,6 +28,7 @@ SECTIONS = {
     "merge": quality_merge.merge_,
     "privacy": quality_privacy.privacy_,
     "sky": quality_sky.sky_,
+    "video": quality_video.video_,
 }
 
 if __name__ == "__main__":

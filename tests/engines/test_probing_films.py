@@ -8,6 +8,7 @@ from uuid import UUID
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from burnish.engines.engine import Engines
 from burnish.errors import Failed
@@ -121,3 +122,16 @@ async def test_a_film_without_pictures_is_refused(engines: Engines, opened: Open
     with pytest.raises(Failed, match="no moving picture") as failed:
         await engines.probe(account, opened(buffer.getvalue()), 10)
     assert failed.value.reason == "unsupported_format"
+
+
+async def test_a_gif_of_ten_thousand_frames_is_counted(
+    engines: Engines, opened: Opened, account: UUID
+) -> None:
+    """Its length is known, and none of its pictures but the first was made for that."""
+    frames = [Image.new("L", (16, 16), number % 256) for number in range(10_000)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=20, optimize=False)
+    probe = await engines.probe(account, opened(buffer.getvalue()), 30)
+    assert probe.frames == 10_000
+    assert probe.seconds == pytest.approx(200, rel=0.01)
+    assert probe.frame_rate == pytest.approx(50, rel=0.01)

@@ -4,7 +4,7 @@ The flow from the moment between is put together from those between the frames (
 Where forth and back do not lead to where one came from, the frame is not believed. Across a cut nothing is moved.
 """
 
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import cv2
 import numpy as np
@@ -14,9 +14,11 @@ from burnish.engines.motion.flow import Flow, Frame, fetched, flow, gray
 
 #: Pixels by which forth and back may differ before a place is thought to be hidden in one of the frames.
 _DOUBT: Final = 1.0
-#: Levels by which frames differ on average after the motion is taken out, from which they are two scenes.
-_CUT: Final = 26.0
-_CUT_SIDE: Final = 160
+_BELIEVED: Final = float(np.exp(-1))
+#: Two frames are two scenes where less than this part of the picture is found again from both sides (of moving scenes,
+#: 0.6 and more is; of two scenes, 0.02), and where what lies there differs by so many levels.
+_FOUND: Final = 0.25
+_DIFFERS: Final = 8.0
 
 
 class Between:
@@ -31,9 +33,10 @@ class Between:
             return
         self._forth = flow(before, after, "medium")
         self._back = flow(after, before, "medium")
-        self._cut = _is_cut(before, after, self._forth)
         self._doubt_first = _doubt(self._forth, self._back)
         self._doubt_second = _doubt(self._back, self._forth)
+        differs = cv2.absdiff(before, fetched(after, self._forth)).mean()
+        self._cut = bool((self._doubt_first > _BELIEVED).mean() < _FOUND and differs > _DIFFERS)
 
     @property
     def is_cut(self) -> bool:
@@ -62,14 +65,3 @@ def _doubt(there: Flow, back: Flow) -> NDArray[np.float32]:
     astray = there + fetched(back, there)
     far = np.square(astray).sum(-1) / _DOUBT**2
     return cast("NDArray[np.float32]", (np.exp(-far) + 1e-3).astype(np.float32))
-
-
-def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], forth: Flow) -> bool:
-    """Whether the second frame is not the first one moved."""
-    scale = max(1, max(before.shape) // _CUT_SIDE)
-    moved: Any = fetched(after, forth)
-    small = before.shape[1] // scale or 1, before.shape[0] // scale or 1
-    one, other = (
-        cv2.resize(g, small, interpolation=cv2.INTER_AREA).astype(np.float32) for g in (before, moved)
-    )
-    return float(np.abs(one - other).mean()) > _CUT
