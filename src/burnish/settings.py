@@ -118,6 +118,7 @@ class Engines:
     memory_bytes: int = _setting(
         8_589_934_592, "Address space a child may add to what it has loaded, in bytes."
     )
+    models: str = _setting("", "Directory of installed networks. Empty: `models` in the data directory.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +193,11 @@ class Settings:
             return self.http.public_url.rstrip("/")
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http.host, self.http.host)  # noqa: S104
         return f"http://{host}:{self.http.port}"
+
+    @property
+    def models_folder(self) -> Path:
+        """Where installed networks lie."""
+        return Path(self.engines.models) if self.engines.models else self.data / "models"
 
 
 def default_data() -> Path:

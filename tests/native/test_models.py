@@ -69,3 +69,22 @@ async def test_a_model_is_read_by_its_name(visitor: Visitor) -> None:
     for name in ("noop", "noop-heavy", "UPSCALE", "%00"):
         reply = await visitor.http.get(f"/v1/models/{name}")
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
+
+
+async def test_what_is_not_installed_is_listed_as_such_and_refused(visitor: Visitor) -> None:
+    """422 with how it is got, for tasks and quotes; a part that is there is taken, and a test key, for which nothing runs."""
+    cutout = (await visitor.http.get("/v1/models/cutout")).json()
+    assert (cutout["installed"], "burnish models add" in cutout["how_to_install"]) == (True, True)
+    assert (await visitor.http.get("/v1/models/upscale")).json()["how_to_install"] is None
+    image = "https://example.com/a.png"
+    body = {"model": "cutout", "input": {"image": image, "of": "any"}}
+    for path in ("/v1/tasks", "/v1/quotes"):
+        reply = await visitor.http.post(path, json=body)
+        error = reply.json()["error"]
+        assert (reply.status_code, error["code"], error["param"]) == (422, "model_not_installed", "model")
+        assert "burnish models add" in error["message"]
+    assert (await visitor.http.post("/v1/tasks", json=body | {"input": {"image": image}})).status_code == 202
+    tester = visitor.using(await visitor.new_key(environment="test"))
+    pretended = body | {"input": {"image": "test:ok", "of": "any"}}
+    reply = await visitor.http.post("/v1/tasks", json=pretended, headers=tester)
+    assert (reply.status_code, reply.json().get("error")) == (202, None)

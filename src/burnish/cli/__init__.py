@@ -22,6 +22,7 @@ _VERBS = {
     "listen": ("hand the account's events on to a program on this machine", "burnish.cli.listen"),
     "keys": ("create, list, rotate, cap and revoke API keys", "burnish.cli.keys"),
     "plans": ("show the plans that accounts may be under", "burnish.cli.plans"),
+    "models": ("show, install, try and remove networks", "burnish.cli.models"),
     "doctor": ("check the machine, the settings and every invariant of the database", "burnish.cli.doctor"),
 }
 

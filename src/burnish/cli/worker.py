@@ -50,7 +50,7 @@ async def _run(settings: Settings, *, until_stdin_closes: bool) -> None:
 
         loop.add_reader(stdin, closed)
     async with open_resources(settings) as resources:
-        engines = Engines(settings.engines)
+        engines = Engines(settings.engines, settings.models_folder)
         try:
             await engines.start()
             await Worker(resources, engines).run(stop)

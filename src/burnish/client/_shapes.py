@@ -260,7 +260,7 @@ class Price:
 @dataclass(frozen=True, slots=True)
 class Model:
     """Something the service can do: its public name, its lane (light or heavy), the JSON schema of its input, its
-    price and its limits.
+    price and its limits. `installed`: whether it can be used there; `how_to_install`: what lacks, of a part of it too.
     """
 
     name: str
@@ -269,6 +269,8 @@ class Model:
     input_schema: Json
     price: Price
     limits: Json
+    installed: bool = True
+    how_to_install: str | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -281,6 +283,8 @@ class Model:
             input_schema=data.get("input_schema") or {},
             price=Price.from_json(data["price"]),
             limits=data.get("limits") or {},
+            installed=data.get("installed") is not False,
+            how_to_install=data.get("how_to_install"),
             raw=data,
         )
 

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final, Literal, cast
 from uuid import UUID
 
 from msgspec import Struct
 
 from burnish import log, settings
-from burnish.engines import catalogue, codec, wire
+from burnish.engines import catalogue, codec, installed, wire
 from burnish.engines.catalogue import Model, Noop, NoopSources
 from burnish.engines.develop import (
     EXTENSIONS,
@@ -37,6 +38,8 @@ _log = log.get("engines")
 _DEVICES: Final = ("auto", "cpu")
 _PRECISIONS: Final = ("auto", "bf16", "f32")
 
+#: Between two looks at whether a network was installed or removed.
+_WATCH_SECONDS: Final = 2.0
 #: Address space for reading a header, beside the file itself, which some decoders read whole.
 _HEADER_BYTES: Final = 256 * 1024 * 1024
 
@@ -60,7 +63,8 @@ class Engines:
         Unusable: a setting that means nothing.
     """
 
-    def __init__(self, settings: settings.Engines) -> None:
+    def __init__(self, settings: settings.Engines, models: Path | None = None) -> None:
+        """`models`: the directory of installed networks."""
         if settings.device not in _DEVICES or settings.precision not in _PRECISIONS:
             raise Unusable(
                 f"engines.device is {settings.device!r} and engines.precision {settings.precision!r}; "
@@ -72,20 +76,26 @@ class Engines:
             catalogue.runners(),
             threads=settings.threads,
             precision=cast('Literal["auto", "bf16", "f32"]', settings.precision),
+            models=str(models or ""),
         )
+        self._models = models
         self._developer = Developer(settings, self._codec, self._inference)
         self._films = Films(settings, self._codec, self._inference)
         self._loading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to load; returns at once. What is asked before it is loaded waits."""
         self._loading = asyncio.create_task(self._load())
+        if self._models:
+            self._watching = asyncio.create_task(self._watch(self._models))
 
     async def close(self) -> None:
         """End every child. Calls that are still running fail."""
-        if self._loading:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
+        for task in (self._loading, self._watching):
+            if task:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await asyncio.gather(self._codec.close(), self._inference.close())
 
     async def probe(
@@ -158,6 +168,23 @@ class Engines:
             size_bytes = os.fstat(fd).st_size
             given.append({"filename": filename, "type": probe.type, "size_bytes": size_bytes})
         return [data_output({"sources": given}, role or None) for role in params.roles]
+
+    async def _watch(self, models: Path) -> None:
+        """Load anew a little after a network was installed or removed; tasks notice nothing but the new one."""
+        seen = installed.stamp(models)
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            now = installed.stamp(models)
+            if now == seen:
+                continue
+            seen = now
+            try:
+                await self._inference.reload()
+                _log.info(
+                    "installed networks loaded", networks=[one.name for one in installed.networks(models)]
+                )
+            except Unusable as error:
+                _log.error("installed networks do not load", error=str(error))
 
     async def _load(self) -> None:
         """Start both children; what fails here is said again by the first call that needs it."""

@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
@@ -242,7 +243,7 @@ def _inference(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # openvino does without; nothing of ours reports
     from burnish.engines.networks.device import Device  # noqa: PLC0415 - not for the codec
 
-    device = Device(start.threads, start.precision)
+    device = Device(start.threads, start.precision, Path(start.models) if start.models else None)
     runners: dict[str, Runner] = {name: importlib.import_module(name).load(device) for name in start.runners}
     fence.close()
     if fence.few_calls():

@@ -91,6 +91,11 @@ class _Loaded:
         finally:
             self._jobs.pop(number, None)
 
+    async def drained(self) -> None:
+        """Returns once no job is in it any more."""
+        while self._jobs and not self.lost:
+            await asyncio.wait([job.over for job in self._jobs.values()], timeout=1.0)
+
     async def end(self) -> None:
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
@@ -137,9 +142,14 @@ class Inference:
     """Runs networks, any number of jobs at once, in one child."""
 
     def __init__(
-        self, runners: tuple[str, ...], *, threads: int, precision: Literal["auto", "bf16", "f32"]
+        self,
+        runners: tuple[str, ...],
+        *,
+        threads: int,
+        precision: Literal["auto", "bf16", "f32"],
+        models: str = "",
     ) -> None:
-        self._loads = (runners, threads or _cores(), precision)
+        self._loads = (runners, threads or _cores(), precision, models)
         self._loaded: _Loaded | None = None
         self._starting = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
@@ -186,6 +196,20 @@ class Inference:
             "internal", "The engine went down while it worked on this picture. It may be tried again."
         )
 
+    async def reload(self) -> None:
+        """Have a child that has loaded anew; jobs that are in the present one are done there.
+
+        Raises:
+            Unusable: it does not start; the present one stays.
+        """
+        async with self._starting:
+            before = self._loaded
+            if before is None or before.lost or self._closed:
+                return  # the next start loads anew in any case
+            self._loaded = await self._started()
+        await before.drained()
+        await before.end()
+
     def _revive(self) -> None:
         _log.warning("inference lost")
         if not self._closed:
@@ -205,10 +229,13 @@ class Inference:
                 if self._loaded:
                     await self._loaded.end()
                     self._loaded = None
-                child, ready = await Child.start("inference", wire.Start(os.getpid(), *self._loads), _ready)
-                _log.info("inference ready", pid=child.pid, confined=ready.confined, **ready.facts)
-                self._loaded = _Loaded(child, ready.facts, self._revive)
+                self._loaded = await self._started()
             return self._loaded
+
+    async def _started(self) -> _Loaded:
+        child, ready = await Child.start("inference", wire.Start(os.getpid(), *self._loads), _ready)
+        _log.info("inference ready", pid=child.pid, confined=ready.confined, **ready.facts)
+        return _Loaded(child, ready.facts, self._revive)
 
 
 def _cores() -> int:

@@ -311,12 +311,15 @@ class Failure(Message, frozen=True):
 
 
 class Start(Message, frozen=True):
-    """First message to any child: who its parent is, and what to load before it gives its rights up."""
+    """First message to any child: who its parent is, and what to load before it gives its rights up. `models`: the
+    directory of installed networks.
+    """
 
     parent_pid: int
     runners: tuple[str, ...] = ()
     threads: int = 1
     precision: Literal["auto", "bf16", "f32"] = "auto"
+    models: str = ""
 
 
 class Ready(Message, frozen=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from burnish.engines import catalogue
+from burnish.engines import catalogue, installed
 from burnish.errors import Invalid, Refused
 from burnish.ids import new_id
 from burnish.keys.key import Key
@@ -51,6 +51,7 @@ def submission(
         Invalid: `param` names the field.
         Limited, InsufficientCredits: a test key asked for them.
     """
+    check_installed(request, key, model, parameters)
     settings = request.resources.settings
     longest = settings.tasks.film_deadline_seconds if model.film else settings.tasks.deadline_seconds
     kept = plan_of(request, key).retention_seconds or settings.uploads.retention_seconds
@@ -88,6 +89,14 @@ def submission(
         if (refusal := magic.refusal(given)) is not None:
             raise refusal
     return admissible
+
+
+def check_installed(request: Request, key: Key, model: catalogue.Model, parameters: Struct) -> None:
+    """Raises Invalid where what these parameters ask for wants a network that is not here. Of a test key nothing runs."""
+    if key.test:
+        return
+    if lacks := installed.missing(model, parameters, request.resources.settings.models_folder):
+        raise Invalid(lacks, code="model_not_installed", param="model")
 
 
 def source(request: Request, key: Key, given: str, place: str) -> UUID | str | None:

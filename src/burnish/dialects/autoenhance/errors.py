@@ -51,6 +51,7 @@ CODES: Final[dict[str, int]] = {
     "unknown_field": 422,
     "missing_field": 422,
     "unknown_model": 422,
+    "model_not_installed": 422,
     "idempotency_key_missing": 422,
     "idempotency_key_reused": 422,
     "upload_not_found": 422,

@@ -70,6 +70,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "unknown_field": _INVALID,
     "missing_field": _INVALID,
     "unknown_model": _MODEL,
+    "model_not_installed": _MODEL,
     "max_credits_exceeded": _INVALID,
     "idempotency_key_missing": _INVALID,
     "idempotency_key_reused": _MISMATCH,

@@ -60,6 +60,7 @@ CODES: Final[dict[str, Code]] = {
     "unknown_field": Code(422, "There is no such field; `param` names it.", "Look for a typing error."),
     "missing_field": Code(422, "A field is missing; `param` names it.", "Add it."),
     "unknown_model": Code(422, "There is no such model.", "Choose one of `GET /v1/models`."),
+    "model_not_installed": Code(422, "The model, or a part of it, is not installed here.", "The message says how the operator installs it."),
     "max_credits_exceeded": Code(422, "It costs more than `max_credits` allows.", "Raise it, or ask for less."),
     "idempotency_key_missing": Code(
         422, "What moves money needs the header `Idempotency-Key`.", "Send one, and the same again with every retry."

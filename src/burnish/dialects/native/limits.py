@@ -59,7 +59,7 @@ OPERATIONS: Final = (
         answers={200: limits_wire.QuoteReply},
         refuses=(
             "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
-            "missing_field", "unknown_model", "upload_not_found", "upload_expired", "bad_link", "link_expired",
+            "missing_field", "unknown_model", "model_not_installed", "upload_not_found", "upload_expired", "bad_link", "link_expired",
             "input_blocked", "test_input", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
         ),
         example=examples.QUOTE_REQUEST,

@@ -24,7 +24,7 @@ from burnish.tasks.sources import places_of, sources_of
 from burnish.tasks.submit import Submission, parameters_of
 from burnish.tasks.task import HEAVY, key_digits
 from burnish.web.request import Request
-from burnish.web.submitting import source
+from burnish.web.submitting import check_installed, source
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -158,6 +158,7 @@ def quoted(request: Request, key: Key, asked: QuoteRequest) -> Submission:
         raise Invalid("Give both `width` and `height`, or neither.", param="width")
     settings = request.resources.settings
     model, parameters = parameters_of(asked.model, _with_sources(asked), hidden=settings.testing)
+    check_installed(request, key, model, parameters)
     return Submission(
         id=new_id(),
         account_id=key.account_id,

@@ -8,7 +8,7 @@ from typing import Final
 
 from burnish.dialects.native import examples, wire
 from burnish.dialects.native.named import id_of, task_of
-from burnish.engines import catalogue
+from burnish.engines import catalogue, installed
 from burnish.errors import Invalid, NotFound, Unavailable
 from burnish.ids import from_wire
 from burnish.keys.key import Key
@@ -244,8 +244,7 @@ async def _linked(request: Request, purpose: str) -> Blob:
 
 async def list_models(request: Request) -> Reply:
     await caller(request)
-    prices = request.resources.prices
-    return json(wire.ModelPage(data=[wire.model_reply(model, prices) for model in catalogue.models()]))
+    return json(wire.ModelPage(data=[_model(request, model) for model in catalogue.models()]))
 
 
 async def get_model(request: Request) -> Reply:
@@ -254,7 +253,13 @@ async def get_model(request: Request) -> Reply:
     model = next((model for model in catalogue.models() if model.name == name), None)
     if model is None:
         raise NotFound(f"There is no model {name[:60]!r}.")
-    return json(wire.model_reply(model, request.resources.prices))
+    return json(_model(request, model))
+
+
+def _model(request: Request, model: catalogue.Model) -> wire.ModelReply:
+    folder = request.resources.settings.models_folder
+    lacks = installed.how_to_install(model, folder)
+    return wire.model_reply(model, request.resources.prices, installed.is_installed(model, folder), lacks)
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
@@ -294,7 +299,7 @@ OPERATIONS: Final = (
         },
         refuses=(
             "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
-            "missing_field", "unknown_model", "upload_not_found", "upload_expired", "bad_link", "link_expired",
+            "missing_field", "unknown_model", "model_not_installed", "upload_not_found", "upload_expired", "bad_link", "link_expired",
             "input_blocked", "test_input", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
             "expired", *ADMISSION,
         ),

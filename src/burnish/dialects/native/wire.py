@@ -359,6 +359,10 @@ class ModelReply(Struct, frozen=True, kw_only=True):
     price: Price
     limits: Limits
     deadline_seconds: Annotated[int, says("How long one run may take unless a task says otherwise.")]
+    installed: Annotated[bool, says("Whether it can be used here; a task for one that is not is refused.")]
+    how_to_install: Annotated[
+        str | None, says("What lacks, of a part of it too, and how the operator gets it.")
+    ]
 
 
 class ModelPage(Struct, frozen=True, kw_only=True):
@@ -511,7 +515,9 @@ def upload_reply(blob: Blob, links: Links) -> UploadReply:
 
 
 @cache
-def model_reply(model: Model, prices: Prices) -> ModelReply:
+def model_reply(
+    model: Model, prices: Prices, installed: bool = True, how_to_install: str | None = None
+) -> ModelReply:
     return ModelReply(
         name=model.name,
         description=model.description,
@@ -520,6 +526,8 @@ def model_reply(model: Model, prices: Prices) -> ModelReply:
         price=_price(model, prices),
         limits=model.limits,
         deadline_seconds=model.deadline_seconds,
+        installed=installed,
+        how_to_install=how_to_install,
     )
 
 

@@ -21,7 +21,11 @@ class Cutout(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="The cut-out, the mask (white where the subject is), or both."),
     ] = field(default="cutout", name="return")
     of: Annotated[
-        Literal["person"], Meta(description="What to cut out: people, with what they wear and hold.")
+        Literal["person", "any"],
+        Meta(
+            description="What to cut out: people, with what they wear and hold; or whatever the picture shows, with a network "
+            "that is installed for it."
+        ),
     ] = "person"
     background: Annotated[
         str,
@@ -51,14 +55,21 @@ def _shapes(params: Struct, width: int, height: int) -> tuple[Shape, ...]:
     return {"cutout": (cut,), "mask": (mask,), "both": (cut, mask)}[params.return_]
 
 
+def _need(params: Struct) -> str:
+    assert isinstance(params, Cutout)
+    return "people" if params.of == "person" else "objects"
+
+
 MODELS: Final = (
     Model(
         name="cutout",
-        description="People cut out of a picture, or a mask of them.",
+        description="People, or what else a picture shows, cut out of it; or a mask of them.",
         runner="burnish.engines.runners.cutout",
         lane="light",
         parameters=Cutout,
         price="segmentation",
         shapes=_shapes,
+        needs=("people", "objects"),
+        need=_need,
     ),
 )

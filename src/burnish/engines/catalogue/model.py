@@ -111,6 +111,8 @@ class Model(Struct, frozen=True, kw_only=True):
     is another. `film`: it takes a film, if it takes anything, and makes one. `canned`: nothing runs, whoever asks: what it
     makes shows nothing. `decode_side`: sources are reduced, as they are decoded, to at
     most so many pixels on a side; None: they are taken whole.
+    `needs`: networks of which it wants one or another, that may not be installed (`installed.NETWORKS`); `need`: the
+    one that it wants for these parameters.
     """
 
     name: str
@@ -127,6 +129,8 @@ class Model(Struct, frozen=True, kw_only=True):
     rate: Callable[[Struct, float], float] | None = None
     film: bool = False
     decode_side: int | None = None
+    needs: tuple[str, ...] = ()
+    need: Callable[[Struct], str] | None = None
     deadline_seconds: int = 900
     public: bool = True
     canned: bool = False

@@ -1,5 +1,6 @@
 """What networks are computed on: one OpenVINO, the threads of all runners together, and the precision that pays here."""
 
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -13,12 +14,15 @@ STREAMS: Final = 2
 
 
 class Device:
-    """`threads`: of everything that is computed at one time. `precision`: bf16 or f32, of 8-bit pictures."""
+    """`threads`: of everything that is computed at one time. `precision`: bf16 or f32, of 8-bit pictures. `models`:
+    the directory of installed networks.
+    """
 
-    def __init__(self, threads: int, precision: str) -> None:
+    def __init__(self, threads: int, precision: str, models: Path | None = None) -> None:
         cv2.setNumThreads(threads)  # OpenCV's pool is one for the whole process
         self.core = ov.Core()
         self.threads = threads
+        self.models = models
         self.streams = Streams(threads, STREAMS)
         if precision == "auto":
             able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.engines.catalogue.cutout import Cutout, colour
-from burnish.engines.networks import faces, people
+from burnish.engines.networks import faces, objects, people
 from burnish.engines.networks.device import Device
 from burnish.engines.photos import matting
 from burnish.engines.wire import Picture
 from burnish.engines.work import Pixels, Work
-from burnish.errors import Failed
+from burnish.errors import Failed, Unusable
 
 Plane = NDArray[np.float32]
 
 NOBODY: Final = "No person was found, so the mask is empty. Send a picture in which a person is not tiny, and the right way up."
+NOTHING: Final = "The network found nothing that stands out, so the mask is empty."
 NO_FACE: Final = "No face was found in the picture; the network is made for people, and may have cut out something else. Look at it."
 
 #: The small copy's planes, of which two dozen are held at once, each of four bytes a pixel; what the networks take.
@@ -43,14 +44,16 @@ class Cutter:
     def __init__(self, device: Device) -> None:
         self._people = people.load(device) if people.installed() else None
         self._faces = faces.load(device) if faces.installed() else None
+        self._objects, self._why_not = _objects(device)
 
     def memory_bytes(self, params: bytes, pictures: Sequence[Picture]) -> int:
         """What `run` needs beside the pixels that come and go."""
-        del params
+        wanted = msgspec.msgpack.decode(params, type=Cutout)
         (picture,) = pictures
+        network = self._objects.memory_bytes if wanted.of == "any" and self._objects else _NETWORK_BYTES
         rows = max(1, _STRIP_PIXELS // picture.width)
         strip = max(_STRIP_BYTES, rows * picture.width * 4 * 40)
-        return _NETWORK_BYTES + _SMALL_BYTES + strip + 4 * picture.height * 16
+        return network + _SMALL_BYTES + strip + 4 * picture.height * 16
 
     def run(self, work: Work) -> Iterator[float]:
         """Fill the results; yields the part that is done.
@@ -63,12 +66,9 @@ class Cutter:
         small = matting.reduced(_rgb(pixels))
         yield 0.05
         shown = np.round(small * 255).astype(np.uint8)
-        likelihood = self._people_in(shown)
+        likelihood = self._things_in(shown) if wanted.of == "any" else self._people_in(shown)
         yield 0.15
-        if not (likelihood >= 0.5).any():
-            work.notes["people"] = NOBODY
-        elif self._faces and not self._faces.find(shown, max(16, _SMALLEST_FACE * max(shown.shape))):
-            work.notes["people"] = NO_FACE
+        work.notes |= self._remarks(wanted, shown, nothing=not (likelihood >= 0.5).any())
         yield 0.2
         opacity = matting.matte(small, likelihood)
         yield _SOLVED
@@ -80,7 +80,7 @@ class Cutter:
 
     def rest(self) -> None:
         """Give back what the networks worked with."""
-        for network in (self._people, self._faces):
+        for network in (self._people, self._faces, self._objects):
             if network:
                 network.rest()
 
@@ -88,6 +88,31 @@ class Cutter:
         if self._people is None:
             raise Failed("engine_refused", "The network for people is not installed on this worker.")
         return self._people.look(shown)
+
+    def _things_in(self, shown: Pixels) -> Plane:
+        if self._objects is None:
+            raise Failed("engine_refused", self._why_not)
+        return self._objects.look(shown)
+
+    def _remarks(self, wanted: Cutout, shown: Pixels, *, nothing: bool) -> dict[str, str]:
+        """What is to be said of what was found."""
+        if wanted.of == "any":
+            return {"objects": NOTHING} if nothing else {}
+        if nothing:
+            return {"people": NOBODY}
+        smallest = max(16, _SMALLEST_FACE * max(shown.shape))
+        return {"people": NO_FACE} if self._faces and not self._faces.find(shown, smallest) else {}
+
+
+def _objects(device: Device) -> tuple[objects.Objects | None, str]:
+    """The network for anything, or why there is none: a bad one stops only who asks for it."""
+    try:
+        return objects.load(device), "No network for other things than people is installed on this worker."
+    except (Unusable, OSError, RuntimeError):  # OpenVINO has only RuntimeError for a file that it cannot read
+        return (
+            None,
+            "The network that is installed for other things than people cannot be loaded. Its operator can test it.",
+        )
 
 
 def _fill(work: Work, wanted: Cutout, enlarged: matting.Enlarged, top: int, rows: int) -> None:
