@@ -10,21 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
-from burnish.cli import add_common, add_verb
+from burnish.cli import add_common, add_verb, own
 from burnish.cli.database import command, open_database_for, say, settings_of, table
 from burnish.cli.keys import HEADS, facts_of_key, row_of_key
 from burnish.cli.terms import words
 from burnish.credits.find import FIVE, get_credits
-from burnish.dialects.hiapi.deliveries import read_signing_key
-from burnish.dialects.hiapi.wire import NAME as HIAPI
 from burnish.engines import catalogue
 from burnish.keys.account import Account
 from burnish.keys.issue import list_keys
-from burnish.keys.open import get_account, list_accounts, open_account, set_callbacks_secret, set_terms
+from burnish.keys.open import get_account, list_accounts, open_account, set_terms
 from burnish.keys.plan import Plans, load_plans
 from burnish.keys.store import read_spent
-from burnish.resources import secret_keys_of
-from burnish.storage.seal import Seal
 from burnish.tasks.queue import Queue
 from burnish.tasks.store import read_account
 
@@ -51,11 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a limit of its own, as at_once.account.limit=9; windows.day=none takes the plan's away; may be repeated",
     )  # fmt: skip
     set_.add_argument("--clear-overrides", action="store_true", help="drop its own limits first")
-    set_.add_argument(
-        "--hiapi-signing-key", metavar="KEY",
-        help="what its callbacks through the HiAPI surface are signed with, 16 to 256 characters; `-` reads a line from "
-        "standard input, `none` takes it away",
-    )  # fmt: skip
+    own.add_arguments(set_)
     for verb in verbs.choices.values():
         add_common(verb)
 
@@ -179,37 +171,26 @@ def _under_way(tasks: dict[str, int]) -> str:
 
 
 async def _set(options: argparse.Namespace, plans: Plans) -> int:
-    signing_key = _signing_key(options.hiapi_signing_key)
-    if not (options.plan or options.override or options.clear_overrides or signing_key is not None):
+    asked = own.read(options)
+    if not (options.plan or options.override or options.clear_overrides or asked):
         print(
-            "burnish: say what to set: --plan, --override, --clear-overrides or --hiapi-signing-key",
+            "burnish: say what to set: --plan, --override, --clear-overrides, or what `accounts set --help` lists for a "
+            "vendor's API",
             file=sys.stderr,
         )
         return 2
-    settings = settings_of(options)
     async with open_database_for(options) as db:
         account = await set_terms(
             db, plans, options.name, plan=options.plan, overrides={} if options.clear_overrides else None,
             more=options.override,
         )  # fmt: skip
-        if signing_key is not None:
-            seal = Seal(secret_keys_of(settings))
-            await set_callbacks_secret(db, seal, account.name, HIAPI, signing_key or None, db.clock.now())
-    own = list(_leaves(msgspec.json.decode(account.overrides)))
-    text = f"{account.name} is under the plan {account.plan}" + (f", but: {', '.join(own)}." if own else ".")
-    if signing_key is not None:
-        text += "\nHiAPI callbacks are " + (
-            "signed with the new key." if signing_key else "not signed any more."
-        )
-    say(options, _facts(account), text)
+        said = await own.set_(settings_of(options), db, account, asked)
+    limits = list(_leaves(msgspec.json.decode(account.overrides)))
+    text = f"{account.name} is under the plan {account.plan}" + (
+        f", but: {', '.join(limits)}." if limits else "."
+    )
+    say(options, _facts(account), "\n".join((text, *said)))
     return 0
-
-
-def _signing_key(given: str | None) -> bytes | None:
-    """What was given, read from standard input where that was meant; empty: take it away. Raises Invalid."""
-    if given is None or given == "none":
-        return b"" if given else None
-    return read_signing_key(sys.stdin.readline().rstrip("\r\n") if given == "-" else given)
 
 
 def _leaves(overrides: Any, path: str = "") -> Iterator[str]:

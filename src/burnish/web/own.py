@@ -26,6 +26,10 @@ class OwnSettings:
             return known
         known = await get_settings(self._resources.db, self._resources.seal, account_id)
         if len(self._known) >= _MOST:
-            self._known.clear()
+            self.forget()
         self._known[account_id] = now + _KEPT_SECONDS, known
         return known
+
+    def forget(self) -> None:
+        """Ask again, of all of them."""
+        self._known.clear()

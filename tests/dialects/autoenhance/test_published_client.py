@@ -48,9 +48,9 @@ async def call(method: Call, **arguments: Any) -> Any:
     return await asyncio.to_thread(method, **arguments)
 
 
-def small(light: float = 1.0) -> bytes:
-    """The sample photo, 240 pixels wide, as a camera would have taken it with so much light."""
-    picture = Image.open(PHOTO).resize((240, 160))
+def small(light: float = 1.0, scene: int = 0) -> bytes:
+    """The sample photo, 240 pixels wide, as a camera would have taken it with so much light; or another scene."""
+    picture = Image.open(PHOTO).rotate(180 * scene).resize((240, 160))
     linear = (np.asarray(picture) / 255.0) ** 2.2 * light
     made, file = np.round(np.clip(linear, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8), io.BytesIO()
     Image.fromarray(made).save(file, "JPEG", quality=92)
@@ -210,6 +210,29 @@ async def test_brackets_become_images(client: Any) -> None:
     for image in order.images:
         whole = await call(client.download_enhanced_image, id=image.image_id, preview=False)
         assert Image.open(io.BytesIO(whole)).size == (240, 160)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "worker-killed"])
+async def test_brackets_are_put_together_by_their_looks(client: Any, service: Service, killed: bool) -> None:
+    """Two scenes of three exposures, in one pile, nothing said of how many: two images, also where the worker is killed."""
+    order = await call(client.create_order, name="a pile")
+    for number in range(6):
+        bracket = await call(client.v3_brackets_post, name=f"{number}.jpg", order_id=order["order_id"])
+        await put(bracket.upload_url, small([0.3, 1.0, 3.0][number % 3], scene=number // 3))
+    merging = await call(client.process_order, id=order["order_id"])
+    assert (merging.is_merging, merging.is_processing, merging.images) == (True, True, [])
+    if killed:
+        service.worker().kill()
+
+    async def look() -> Any:
+        found = await call(client.retrieve_order, id=order["order_id"])
+        return found if not found.is_processing else None
+
+    order = await until(look, 90)
+    assert [image.status for image in order.images] == ["processed"] * 2, order
+    listed = await service.http.get(f"/autoenhance/v3/orders/{order.order_id}/brackets")
+    images = [bracket["image_id"] for bracket in listed.json()["brackets"]]
+    assert images == [order.images[0].image_id] * 3 + [order.images[1].image_id] * 3
 
 
 async def test_reports_and_deletions(client: Any) -> None:

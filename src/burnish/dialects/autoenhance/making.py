@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from burnish.dialects.autoenhance.image import NAME, Image, Owner, Preferences, preferences_of
+from burnish.dialects.autoenhance.image import NAME, PREPARING, Image, Owner, Preferences, preferences_of
 from burnish.engines import catalogue
 from burnish.ids import to_wire
 from burnish.resources import Resources
@@ -147,6 +147,7 @@ def task_of(
         dialect=dialect,
         paid_at_download=True,
         parks=True,
+        unasked=dialect == PREPARING,
     )
 
 

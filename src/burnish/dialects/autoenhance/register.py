@@ -416,8 +416,10 @@ async def submit_grouping(resources: Resources, order: Order, brackets: Sequence
             )  # fmt: skip
         except (Limited, Unavailable):
             return
-        except (Refused, msgspec.ValidationError) as refused:
-            fault = str(refused)
+        except msgspec.ValidationError as refused:
+            fault = f"These {len(uploads)} brackets cannot be grouped by their looks: {refused}. Say how many make a picture."
+        except Refused as refused:
+            fault = refused.message
         else:
             return
     with answering():

@@ -12,7 +12,7 @@ import msgspec
 
 from burnish.dialects.autoenhance import store, wire
 from burnish.dialects.autoenhance.download import enhanced_file, original_file
-from burnish.dialects.autoenhance.image import NAME, Bracket, Image, Order, Preferences
+from burnish.dialects.autoenhance.image import Bracket, Image, Order, Preferences
 from burnish.dialects.autoenhance.register import (
     let_go,
     process_again,
@@ -32,7 +32,6 @@ from burnish.web.replies import Reply, Stream, json
 from burnish.web.request import Request
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-API_VERSION: Final = f"{NAME}.api_version"
 _NOTHING: Final = b"{}"
 
 
@@ -62,7 +61,7 @@ async def _version(request: Request, account_id: UUID) -> wire.Version:
     """The one that the request names, else the account's own, else the latest."""
     named = request.header(b"x-api-version")
     if named is None:
-        named = (await request.site.own.of(account_id)).get(API_VERSION)
+        named = (await request.site.own.of(account_id)).get(wire.API_VERSION)
     return wire.version_of(named or wire.LATEST)
 
 

@@ -15,14 +15,24 @@ from burnish.clock import Clock
 from burnish.dialects.autoenhance import store
 from burnish.dialects.autoenhance.image import NAME
 from burnish.dialects.autoenhance.making import image_of_task
-from burnish.dialects.autoenhance.wire import WEBHOOK_UPDATED, ImageProcessed, standing
+from burnish.dialects.autoenhance.wire import (
+    API_VERSION,
+    WEBHOOK_UPDATED,
+    ImageProcessed,
+    standing,
+    version_of,
+)
 from burnish.errors import Invalid
 from burnish.ids import new_id, plain
+from burnish.keys.key import ENVIRONMENTS
+from burnish.keys.own import set_setting
+from burnish.keys.store import ensure_test_account
 from burnish.outbound import Outbound
-from burnish.storage.postgres import Database, answering
+from burnish.storage.postgres import Connection, Database, answering
 from burnish.storage.seal import Seal
 from burnish.tasks.find import Reads
 from burnish.tasks.store import read_tasks
+from burnish.tasks.task import TEST
 from burnish.webhooks import store as endpoints
 from burnish.webhooks.announce import DELIVER_TOPIC, announce_to
 from burnish.webhooks.deliver import Words
@@ -32,6 +42,8 @@ from burnish.webhooks.open import check_url
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _UPDATED: Final = "webhook_updated"
+#: The environment whose endpoint is told that it was set; the others have the same address.
+_TOLD: Final = "live"
 
 
 class AutoenhanceWords(Words):
@@ -86,14 +98,13 @@ async def set_webhook(
     seal: Seal,
     outbound: Outbound,
     account_id: UUID,
-    environment: str,
     *,
     url: str | None = None,
     token: str | None = None,
     now: datetime,
 ) -> None:
     """Tell what happens to the account's images at `url` from now on, with that token; what is None stays as it is. The
-    receiver is told at once that it was set.
+    receiver is told at once that it was set. It is account-wide: images of test and dev keys are told there too.
 
     Raises:
         Invalid: an address that the guard refuses, or there is none yet; `param` is `url`.
@@ -103,24 +114,45 @@ async def set_webhook(
         check_url(outbound, url, "url")
     with answering():
         async with db.transaction() as tx:
-            await endpoints.lock_account(tx, account_id)
-            found = await endpoints.list_endpoints(tx, account_id, environment, NAME)
-            if not found and url is None:
-                raise Invalid("There is no webhook yet; give its address too.", param="url")
-            endpoint = found[0] if found else _new(account_id, environment, seal, now)
-            secret = endpoint.secret if token is None else seal.close(token.encode(), purpose(endpoint.id))
-            endpoint = replace(endpoint, url=url or endpoint.url, secret=secret)
-            if found:
-                await endpoints.update_endpoint(tx, endpoint)
-                await endpoints.enable(tx, endpoint.id, now)
-            else:
-                await endpoints.insert_endpoint(tx, endpoint)
-            await announce_to(tx, endpoint, _UPDATED, WEBHOOK_UPDATED, now)
-            await endpoints.note_listening(tx, account_id)
+            for owner_id, environment in await _places(tx, account_id, now):
+                await endpoints.lock_account(tx, owner_id)
+                found = await endpoints.list_endpoints(tx, owner_id, environment, NAME)
+                if not found and url is None:
+                    raise Invalid("There is no webhook yet; give its address too.", param="url")
+                endpoint = found[0] if found else _new(owner_id, environment, seal, now)
+                if token is not None:
+                    endpoint = replace(endpoint, secret=seal.close(token.encode(), purpose(endpoint.id)))
+                endpoint = replace(endpoint, url=url or endpoint.url)
+                if found:
+                    await endpoints.update_endpoint(tx, endpoint)
+                    await endpoints.enable(tx, endpoint.id, now)
+                else:
+                    await endpoints.insert_endpoint(tx, endpoint)
+                await endpoints.note_listening(tx, owner_id)
+                if environment == _TOLD:
+                    await announce_to(tx, endpoint, _UPDATED, WEBHOOK_UPDATED, now)
     db.news.announce([DELIVER_TOPIC])
 
 
+async def remove_webhook(db: Database, account_id: UUID, now: datetime) -> None:
+    """Tell it nowhere. Raises Unavailable."""
+    with answering():
+        async with db.transaction() as tx:
+            for owner_id, environment in await _places(tx, account_id, now):
+                await endpoints.lock_account(tx, owner_id)
+                for old in await endpoints.list_endpoints(tx, owner_id, environment, NAME):
+                    await endpoints.delete_endpoint(tx, old.id)
+                await endpoints.note_listening(tx, owner_id)
+
+
+async def _places(tx: Connection, account_id: UUID, now: datetime) -> list[tuple[UUID, str]]:
+    """Every environment of the account, with the account that its keys work in, in the order that accounts are locked in."""
+    test_id = await ensure_test_account(tx, account_id, now)
+    return sorted((test_id if name == TEST else account_id, name) for name in ENVIRONMENTS)
+
+
 def _new(account_id: UUID, environment: str, seal: Seal, now: datetime) -> Endpoint:
+    """One without an address and without a token."""
     id_ = new_id()
     return Endpoint(
         id_, account_id, environment, ENDPOINT, "", "", (TASK_SUCCEEDED, TASK_FAILED), seal.close(b"", purpose(id_)),
@@ -128,11 +160,19 @@ def _new(account_id: UUID, environment: str, seal: Seal, now: datetime) -> Endpo
     )  # fmt: skip
 
 
-async def remove_webhook(db: Database, account_id: UUID, environment: str) -> None:
-    """Tell them nowhere. Raises Unavailable."""
+async def set_api_version(
+    db: Database, seal: Seal, account_id: UUID, version: str | None, now: datetime
+) -> None:
+    """The version that the account's requests have which name none; None: the latest.
+
+    Raises:
+        Invalid: it is no day.
+        Unavailable: the database does not answer.
+    """
+    if version is not None:
+        version_of(version)
     with answering():
         async with db.transaction() as tx:
-            await endpoints.lock_account(tx, account_id)
-            for old in await endpoints.list_endpoints(tx, account_id, environment, NAME):
-                await endpoints.delete_endpoint(tx, old.id)
-            await endpoints.note_listening(tx, account_id)
+            test_id = await ensure_test_account(tx, account_id, now)
+    for owner_id in (account_id, test_id):
+        await set_setting(db, seal, owner_id, API_VERSION, version)

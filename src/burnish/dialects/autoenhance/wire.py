@@ -32,6 +32,8 @@ _AI_VERSION_IS_TEXT: Final = date(2024, 10, 1)
 _RENDERS: Final = date(2024, 11, 1)
 _WINDOW_PULL_TYPE: Final = date(2025, 8, 31)
 LATEST: Final = "2025-08-31"
+#: What an account has set for itself (`keys/own.py`): the version of requests that name none.
+API_VERSION: Final = "autoenhance.api_version"
 
 
 class Version(Struct, frozen=True):
