@@ -91,6 +91,7 @@ class Seen:
     frames: list[NDArray[np.uint8]]
     times: list[float]
     codec: str
+    tag: str
     pixels: str
     tags: dict[str, int]
     turned: int
@@ -110,6 +111,7 @@ def seen(data: bytes) -> Seen:
             frames=[frame.to_ndarray(format="rgb24") for frame in decoded],
             times=[float(frame.time) for frame in decoded],
             codec=stream.codec_context.codec.canonical_name,
+            tag=stream.codec_context.codec_tag,
             pixels=stream.codec_context.pix_fmt,
             tags=tags,
             turned=decoded[0].rotation,

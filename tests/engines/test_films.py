@@ -156,6 +156,27 @@ async def test_fine_steps_are_kept(made: Made) -> None:
     assert result.pixels == "yuv420p10le"
 
 
+@pytest.mark.parametrize(("format_", "bits"), [("mp4", ""), ("mov", "10le"), ("mkv", "")])
+async def test_beyond_4k_it_is_hevc(
+    made: Made, monkeypatch: pytest.MonkeyPatch, *, format_: str, bits: str
+) -> None:
+    """Under the name that players know, and with its times; the limit is brought down to a small film here."""
+    monkeypatch.setattr("burnish.engines.film.H264_PIXELS", 100)
+    pixels = f"yuv420p{bits}"
+    result, _ = await made(film(frames=20, pixels=pixels, sound=None), format=format_)
+    assert (result.codec, result.pixels, len(result.frames)) == ("hevc", pixels, 20)
+    assert result.times == pytest.approx([number / 30 for number in range(20)], abs=0.002)
+    assert format_ == "mkv" or result.tag == "hvc1"
+
+
+async def test_an_avi_ends_at_4k(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no HEVC: that is said before anything is made."""
+    monkeypatch.setattr("burnish.engines.film.H264_PIXELS", 100)
+    with pytest.raises(Failed, match="mp4 or mkv") as failed:
+        await made(film(frames=20), format="avi")
+    assert failed.value.reason == "output_too_large"
+
+
 async def test_twice_as_many_frames_stand_between(made: Made) -> None:
     """At twice the rate every other frame stands halfway; the length and the sound stay."""
     result, output = await made(film(frames=20, rate=20), "video-interpolate", frame_rate=40)

@@ -145,8 +145,6 @@ def _answer(channel: wire.Channel, fence: Fence) -> wire.Message:
 def _codec(
     question: wire.ToCodec, source: IO[bytes], descriptors: Any, fence: Fence, channel: wire.Channel
 ) -> wire.Message:
-    from burnish.engines.films import canned as canned_film  # noqa: PLC0415
-    from burnish.engines.films import decode, encode, join  # noqa: PLC0415
     from burnish.engines.pictures import canned, read, write  # noqa: PLC0415 - loaded before the fork
     from burnish.engines.probed import probed  # noqa: PLC0415
 
@@ -170,12 +168,30 @@ def _codec(
             with open(descriptors[0], "wb", closefd=False) as out:
                 canned.write_canned(question, out)
             return wire.Encoded({})
+        case _:
+            return _film(question, source, descriptors, fence, channel)
+
+
+def _film(
+    question: wire.CannedFilm | wire.DecodeFilm | wire.EncodeFilm | wire.JoinFilm,
+    source: IO[bytes],
+    descriptors: Any,
+    fence: Fence,
+    channel: wire.Channel,
+) -> wire.Message:
+    from burnish.engines.films import canned, decode, encode, join  # noqa: PLC0415 - loaded before the fork
+
+    match question:
         case wire.CannedFilm():
             with open(descriptors[0], "wb", closefd=False) as out:
-                canned_film.write_canned(question, out)
+                canned.write_canned(question, out)
             return wire.Encoded({})
         case wire.DecodeFilm():
-            return decode.decode(question, source, wire.Talk(channel))
+
+            def allow(pixels: int) -> None:
+                fence.limit_memory(decode.BYTES_AT_LEAST + pixels * decode.BYTES_PER_PIXEL)
+
+            return decode.decode(question, source, wire.Talk(channel), allow)
         case wire.EncodeFilm():
             with open(descriptors[0], "wb", closefd=False) as out:
                 return wire.Encoded(encode.encode(question, out, wire.Talk(channel)))

@@ -7,7 +7,7 @@ round and what is beside it, however long the film is. Limits are asked again of
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Final, Literal, cast
 
 import av
@@ -22,6 +22,9 @@ from burnish.engines.films.colours import ToPixels, bits_of, colours_of
 from burnish.engines.films.source import View, opened, told, view_of
 from burnish.errors import Failed
 
+#: Address space for decoding, in bytes a pixel: frames that refer to one another, on each thread; and beside them, stacks.
+BYTES_PER_PIXEL: Final = 128
+BYTES_AT_LEAST: Final = 384 * 1024 * 1024
 #: What is taken for the rate of a film that says none that makes sense.
 _RATE: Final = 25.0
 #: Pictures at the beginning that may be broken, as where a broadcast was cut.
@@ -34,8 +37,10 @@ class _Lost(Exception):
     """The frame at which the film goes on was not found where it was looked for."""
 
 
-def decode(question: wire.DecodeFilm, source: IO[bytes], talk: wire.Talk) -> wire.Message:
-    """Answer until nobody asks any more.
+def decode(
+    question: wire.DecodeFilm, source: IO[bytes], talk: wire.Talk, allow: Callable[[int], None]
+) -> wire.Message:
+    """Answer until nobody asks any more. `allow` is told the pixels that the header promises, before any is decoded.
 
     Raises:
         Failed: unsupported_format, decode_failed, input_too_large.
@@ -43,18 +48,23 @@ def decode(question: wire.DecodeFilm, source: IO[bytes], talk: wire.Talk) -> wir
     """
     if question.resume is not None:
         with contextlib.suppress(_Lost):  # some containers cannot be entered in the middle
-            _serve(question, source, talk, jump=True)
-    _serve(question, source, talk, jump=False)
+            _serve(question, source, talk, allow, jump=True)
+    _serve(question, source, talk, allow, jump=False)
     raise wire.Gone("over")
 
 
-def _serve(question: wire.DecodeFilm, source: IO[bytes], talk: wire.Talk, *, jump: bool) -> None:
+def _serve(
+    question: wire.DecodeFilm, source: IO[bytes], talk: wire.Talk, allow: Callable[[int], None], *, jump: bool
+) -> None:
     source.seek(0)
     head = source.read(sniff.HEAD_BYTES)
     demuxer, type_ = sniff.film(head) or ("gif", "image/gif")
     if demuxer == "gif" and not head.startswith(b"GIF8"):
         raise Failed("unsupported_format", "The file is no film. Send one, or ask for a model of pictures.")
     with opened(source, demuxer) as (container, stream), told():
+        size = stream.codec_context.width, stream.codec_context.height
+        limits.check_size(*size)
+        allow(size[0] * size[1])
         film = _Film(container, stream, question, jump=jump)
         film.find()
         talk.say(film.opened(type_))
@@ -73,7 +83,6 @@ class _Film:
     def __init__(
         self, container: InputContainer, stream: VideoStream, question: wire.DecodeFilm, *, jump: bool
     ) -> None:
-        limits.check_size(stream.codec_context.width, stream.codec_context.height)
         self._container, self._stream, self._question = container, stream, question
         self._rate = float(stream.guessed_rate or stream.average_rate or _RATE)
         if not 0 < self._rate <= 1000:
