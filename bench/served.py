@@ -203,10 +203,10 @@ end
 """
 
 
-def post(key: str) -> str:
-    """The script for wrk: `POST /v1/tasks`."""
+def post(key: str, path: str = "/v1/tasks", body: bytes = TASK) -> str:
+    """The script for wrk: POST this body."""
     return (
-        f'wrk.method = "POST"\nwrk.path = "/v1/tasks"\nwrk.body = [==[{TASK.decode()}]==]\n'
+        f'wrk.method = "POST"\nwrk.path = "{path}"\nwrk.body = [==[{body.decode()}]==]\n'
         f'wrk.headers["Content-Type"] = "application/json"\nwrk.headers["Authorization"] = "Bearer {key}"\n'
     )
 

@@ -297,6 +297,19 @@ async def test_callbacks_verify_with_the_clients_own_verifier(service: Service, 
         verifier.webhooks.verify(*got[0], secret="another-key-altogether")
 
 
+async def test_the_collection_of_calls_runs(service: Service, test_client: hiapi.HiAPI) -> None:
+    """Every call of docs/reference/dialects/hiapi.sh succeeds."""
+    script = Path(__file__).parents[2] / "docs/reference/dialects/hiapi.sh"
+    environ = service.environ | {"BASE_URL": f"{service.url}/hiapi", "API_KEY": test_client.api_key}
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", script], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"status":"success"' in done.stdout
+    assert "image/png" in done.stdout
+    assert '"reason":"not_owned"' in done.stdout
+
+
 # --- what the vendor's guide tells its users to write ----------------------------------------------------------------
 
 

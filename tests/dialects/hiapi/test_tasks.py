@@ -1,6 +1,7 @@
 """Tasks in HiAPI's words: submitted, read, listed, field by field."""
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from burnish.settings import Settings
 from burnish.tasks import lease, store
 from burnish.tasks.task import HEAVY, LIGHT
-from native.surface import Visitor
+from native.surface import Visitor, visit
 
 ID = re.compile(r"tk-hiapi-[0-9A-HJKMNP-TV-Z]{26}")
 
@@ -142,6 +144,22 @@ async def test_the_same_request_again_is_the_first_task(hiapi: httpx.AsyncClient
     assert (other.status_code, other.json()["error_code"]) == (422, "IDEMPOTENCY_KEY_MISMATCH")
     long = await hiapi.post("/v1/tasks", json=body, headers={"Idempotency-Key": "k" * 256})
     assert (long.status_code, long.json()["error_code"]) == (400, "INVALID_REQUEST")
+
+
+async def test_both_roots_share_idempotency_keys(settings: Settings) -> None:
+    """Below its prefix and at its own host it is one API; the native one beside it is another."""
+    hosted = dataclasses.replace(settings.dialects, hiapi_host="hiapi.example.com")
+    async with visit(dataclasses.replace(settings, dialects=hosted)) as visitor:
+        transport = httpx.ASGITransport(visitor.app)
+        headers = visitor.using(visitor.secret) | {"Idempotency-Key": "one"}
+        body = {"model": "noop", "input": {}}
+        urls = (f"{settings.public_url}/hiapi/v1/tasks", "http://hiapi.example.com/v1/tasks")
+        async with httpx.AsyncClient(transport=transport, headers=headers) as http:
+            native = await http.post(f"{settings.public_url}/v1/tasks", json=body)
+            first, again = [await http.post(url, json=body) for url in urls]
+    assert native.status_code == 202
+    assert (first.json(), again.headers["idempotent-replay"]) == (again.json(), "true")
+    assert "idempotent-replay" not in first.headers
 
 
 async def test_while_the_first_is_decided_the_second_is_told_to_wait(

@@ -18,7 +18,7 @@ from burnish.engines import catalogue
 from burnish.errors import Invalid, NotFound, explained
 from burnish.ids import from_wire, to_wire
 from burnish.keys.key import Key
-from burnish.tasks.submit import Submission, parameters_of
+from burnish.tasks.submit import Once, Submission, parameters_of
 from burnish.tasks.task import (
     CANCELLED,
     FAILED,
@@ -124,9 +124,15 @@ def submission(request: Request, key: Key, table: Table, asked: TaskRequest, bod
         metadata=_ENCODE(_Asked(chosen.name, chosen.route)) if chosen.entry is not None else None,
         callback_url=asked.callback.url if asked.callback else None,
         callback_all=False if asked.callback else None,
-        once=submitting.once(request, key, body),
+        once=_once(request, key, body),
         dialect=NAME,
     )
+
+
+def _once(request: Request, key: Key, body: bytes) -> Once | None:
+    """The idempotency key, for this API at whichever of its roots, and for no other API that is served there."""
+    once = submitting.once(request, key, body)
+    return msgspec.structs.replace(once, route=f"{key.environment} {NAME}") if once else None
 
 
 def _work(
