@@ -302,7 +302,9 @@ async def test_the_collection_of_calls_runs(service: Service, test_client: hiapi
     script = Path(__file__).parents[2] / "docs/reference/dialects/hiapi.sh"
     environ = service.environ | {"BASE_URL": f"{service.url}/hiapi", "API_KEY": test_client.api_key}
     done = await asyncio.to_thread(
-        subprocess.run, ["bash", script], env=environ, capture_output=True, text=True, check=False, timeout=60
+        lambda: subprocess.run(
+            ["bash", script], env=environ, capture_output=True, text=True, check=False, timeout=60
+        )
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"status":"success"' in done.stdout
