@@ -205,11 +205,14 @@ SELECT * FROM (
         WHEN 'day' THEN (
             SELECT count(*) FROM tasks t WHERE t.account_id = w.account_id AND t.day_starts_at = w.starts_at
                 AND NOT coalesce(t.status_reason = ANY($2), false))
+        WHEN 'made' THEN (
+            SELECT count(*) FROM tasks t WHERE t.account_id = w.account_id AND t.dialect <> 'native'
+                AND t.environment || ' ' || t.dialect = w.subject)
         ELSE (
             SELECT coalesce(sum(e.held + e.charged), 0)::bigint FROM entries e
             WHERE e.account_id = w.account_id AND e.key_id = w.subject::uuid AND e.kind <> 'purchase')
         END AS found
-    FROM windows w WHERE w.account_id = $1 AND w.name IN ('day', 'key-credits')
+    FROM windows w WHERE w.account_id = $1 AND w.name IN ('day', 'key-credits', 'made')
 ) AS counted WHERE used <> found
 """
 

@@ -11,6 +11,7 @@ import pytest
 
 from burnish.settings import Settings
 from burnish.tasks import lease, store
+from burnish.tasks.audit import audit
 from burnish.tasks.task import HEAVY, LIGHT
 from native.surface import Visitor, visit
 
@@ -219,12 +220,18 @@ async def test_total_is_right_after_whatever_happened(visitor: Visitor, hiapi: h
     assert (await hiapi.post("/v1/tasks", json=body | {"model": "nothing"})).status_code == 400
     await visitor.end("engine_refused", "No.")
     assert (await hiapi.get("/v1/tasks?size=1")).json()["data"]["total"] == 11
+    assert await audit(visitor.resources.db, visitor.resources.plans) == []
     now = visitor.resources.clock.now()
     async with visitor.resources.db.transaction() as tx:
         await tx.execute("UPDATE tasks SET expires_at = created_at WHERE ended_at IS NOT NULL")
         assert await store.forget(tx, now, 100) == 1
     page = (await hiapi.get("/v1/tasks")).json()["data"]
     assert (page["total"], len(page["tasks"])) == (10, 10)
+    assert await audit(visitor.resources.db, visitor.resources.plans) == []
+    async with visitor.resources.db.transaction() as tx:
+        await tx.execute("UPDATE windows SET used = used + 1 WHERE name = 'made'")
+    (found,) = await audit(visitor.resources.db, visitor.resources.plans)
+    assert "says 11 of made live hiapi" in found
 
 
 async def test_after_seven_days_the_bytes_are_gone_and_the_task_still_tells(
