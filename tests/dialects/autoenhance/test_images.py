@@ -314,3 +314,61 @@ async def test_what_no_model_here_does_is_told_and_may_be_tried_again(studio: St
     assert "threesixty" in image["error"]
     again = await studio.ok("POST", f"/v3/images/{image['image_id']}/process", json={"threesixty": False})
     assert again["status"] == "waiting"
+
+
+async def test_what_changes_nothing_is_kept(studio: Studio) -> None:
+    """Fine tuning and presets of the vendor's own."""
+    image = await studio.register(finetune_settings={"contrast": 3}, preset_id="p-1")
+    found = await studio.image(image["image_id"])
+    assert (found["finetune_settings"], found["preset_id"]) == ({"contrast": 3}, "p-1")
+    again = await studio.ok("POST", f"/v3/images/{image['image_id']}/process", json={"preset_id": "p-2"})
+    assert (again["finetune_settings"], again["preset_id"]) == ({"contrast": 3}, "p-2")
+
+
+async def test_the_samples_of_the_vendors_pages(studio: Studio) -> None:
+    """Register with a camel-cased type; process again by PATCH, with what its page sends."""
+    image = await studio.ok(
+        "POST", "/v3/images/", json={"image_name": "your-image-name", "contentType": "image/jpeg"}
+    )
+    assert {"s3PutObjectUrl", "order_id", "image_id"} <= image.keys()
+    body = {"ai_version": "4.x", "enhance": True, "enhance_type": "neutral", "hdr": True}
+    again = await studio.ok("PATCH", f"/v3/images/{image['image_id']}/process", json=body)
+    assert (again["image_id"], again["enhance_type"]) == (image["image_id"], "neutral")
+
+
+@pytest.mark.parametrize(("size", "renders"), [("small", True), ("large", False), ("big", False)])
+async def test_the_older_sizes(studio: Studio, size: str, renders: bool) -> None:
+    """Of before pictures came in any form; without one the largest is meant."""
+    image = await studio.enhanced(b"whole")
+    await studio.give(100)
+    headers = {"x-api-version": "2024-10-01"}
+    reply = await studio.call("GET", f"/v3/images/{image['image_id']}/enhanced?size={size}", headers=headers)
+    assert reply.status_code == (503 if renders else 200)
+    if renders:
+        wanted = (await studio.visitor.claim()).input.replace(b" ", b"")
+        assert b'"preview":true' in wanted
+        assert b'"watermark":true' not in wanted
+
+
+async def test_the_api_before_v3_is_not_there(studio: Studio) -> None:
+    """404 in the vendor's words, and so for everything that it has not."""
+    for method, path in (
+        ("POST", "/v2/image"),
+        ("GET", "/v2/order/1"),
+        ("POST", "/mcp"),
+        ("GET", "/v3/nothing"),
+    ):
+        reply = await studio.call(method, path)
+        assert (reply.status_code, reply.json()["detail"]["code"]) == (404, "not_found")
+    other = await studio.call("PUT", "/v3/orders/")
+    assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
+async def test_at_the_root_of_a_host_name(opened: Open) -> None:
+    """For programs that cannot keep a path in their base URL."""
+    studio = await opened(dialects={"autoenhance_host": "autoenhance.example.com"})
+    headers = {"host": "autoenhance.example.com", "x-api-key": studio.secret}
+    made = await studio.http.post("/v3/images/", json={"image_name": "a.jpg"}, headers=headers)
+    assert made.status_code == 200
+    read = await studio.http.get(f"/v3/images/{made.json()['image_id']}", headers={"host": headers["host"]})
+    assert read.json()["status"] == "waiting"

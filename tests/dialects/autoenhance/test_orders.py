@@ -235,3 +235,13 @@ def test_what_is_kept_for_later_reads_back() -> None:
         owner, Preferences(cloud_type="CLEAR", finetune_settings={"a": 1}), dev=True, brackets=[uuid4()]
     )
     assert msgspec.json.decode(msgspec.json.encode(wanted), type=Wanted) == wanted
+
+
+async def test_the_original_of_merged_brackets(studio: Studio) -> None:
+    """The first bracket, as it came."""
+    order_id, _ = await brackets(studio, 2)
+    order = await studio.ok(
+        "POST", f"/v3/orders/{order_id}/process", json={"number_of_brackets_per_image": 2}
+    )
+    original = await studio.call("GET", f"/v3/images/{order['images'][0]['image_id']}/original")
+    assert (original.status_code, original.content) == (200, b"0")

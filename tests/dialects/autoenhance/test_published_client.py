@@ -2,6 +2,10 @@
 
 import asyncio
 import io
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +266,51 @@ async def test_refusals_are_read_by_the_client(client: Any, service: Service) ->
         await call(client.create_image, image_name="a.jpg", hdr="yes")
     assert told(wrong).message == "Validation error"
     assert "hdr" in str(wrong.value.body)
+
+
+async def test_a_test_key_sees_the_whole_way(service: Service) -> None:
+    """Images, brackets by their looks, previews and whole pictures, without an engine and at no cost."""
+    made = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "burnish", "keys", "create", "--env", "test", "--json", "--data", str(service.data)],
+        env=service.environ, capture_output=True, check=True,
+    )  # fmt: skip
+    client = autoenhance.Autoenhance(json.loads(made.stdout)["secret"], f"{service.url}/autoenhance")
+    image = await enhanced(client, small())
+    assert image.status == "processed"
+    for preview in (True, False):
+        found = Image.open(
+            io.BytesIO(await call(client.download_enhanced_image, id=image.image_id, preview=preview))
+        )
+        assert found.size == (240, 160)
+    order = await call(client.create_order)
+    for number in range(3):
+        bracket = await call(client.v3_brackets_post, name=f"{number}.jpg", order_id=order["order_id"])
+        await put(bracket.upload_url, small([0.3, 1.0, 3.0][number]))
+    await call(client.process_order, id=order["order_id"])
+
+    async def look() -> Any:
+        found = await call(client.retrieve_order, id=order["order_id"])
+        return found if not found.is_processing else None
+
+    order = await until(look, 60)
+    assert {image.status for image in order.images} == {"processed"}, order
+
+
+async def test_the_collection_of_calls_runs_as_it_stands(service: Service, tmp_path: Path) -> None:
+    """Every call of docs/reference/dialects/autoenhance.sh succeeds."""
+    script = Path(__file__).parents[3] / "docs/reference/dialects/autoenhance.sh"
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(small())
+    told = {"BASE_URL": f"{service.url}/autoenhance", "API_KEY": service.key, "PHOTO": str(photo)}
+    process = await asyncio.create_subprocess_exec(
+        "bash", str(script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | told, cwd=tmp_path,
+    )  # fmt: skip
+    said, wrong = await process.communicate()
+    assert (process.returncode, wrong) == (0, b""), said.decode()
+    assert said.decode().splitlines()[-1] == "done"
+    assert "image/webp " in said.decode()
 
 
 async def test_every_method_of_the_client_was_called() -> None:
