@@ -113,6 +113,7 @@ def test_every_dependency_is_accounted_for(texts: Texts) -> None:
     wanted = [
         *tables["project"]["dependencies"],
         *tables["project"]["optional-dependencies"]["server"],
+        *tables["project"]["optional-dependencies"]["moderation"],
         *tables["dependency-groups"]["networks"],
         *tables["dependency-groups"]["dev"],
         *tables["build-system"]["requires"],

@@ -52,6 +52,9 @@ _NETWORKS: Final = (
         ),
         _MEDIAPIPE,
     ),
+    (
+        "nudenet-320n", "moderate", "AGPL-3.0", "nudenet", ("320n.onnx",), "pip install --no-deps nudenet==3.4.2",
+    ),
 )  # fmt: skip
 
 

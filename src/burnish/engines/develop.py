@@ -217,6 +217,11 @@ class Developer:
             _log.warning("codec child lied", picture=decoded.picture, size_bytes=pixels.size_bytes)
             raise Failed("internal", "Reading the picture failed on our side. It may be tried again.")
         pixels.seal()
+        if job.model.one_frame and "frames" in decoded.notes:
+            raise Failed(
+                "unsupported_format",
+                f"The file holds several pictures, and {job.model.name} looks at one. Send each by itself.",
+            )
         picture = decoded.picture
         refusal = catalogue.output_refusal(
             job.model, job.params, picture.width, picture.height, self._own_limits(job.model)

@@ -98,6 +98,11 @@ NETWORKS: Final = {
         lambda _: package_has("mediapipe", "modules", "selfie_segmentation", "selfie_segmentation.tflite"),
         "The network for people is not installed: `pip install --no-deps mediapipe==0.10.21`, then start the service anew.",
     ),
+    "moderation": _Need(
+        lambda _: package_has("nudenet", "320n.onnx"),
+        "The network for moderation is not installed. Its licence is the AGPL-3.0, so nobody installs it for you: "
+        "`pip install --no-deps nudenet==3.4.2`, then start the service anew.",
+    ),
     "objects": _Need(
         lambda folder: for_cutout(folder) is not None,
         "No network for other things than people is installed (`of: any`): "

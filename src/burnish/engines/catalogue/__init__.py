@@ -14,6 +14,7 @@ from burnish.engines.catalogue import (
     generative,
     group,
     merge,
+    moderate,
     noop,
     photo,
     placeholder,
@@ -85,6 +86,7 @@ _FAMILIES: Final = (
     group.MODELS,
     sky.MODELS,
     cutout.MODELS,
+    moderate.MODELS,
     privacy.MODELS,
     render.MODELS,
     video.MODELS,
@@ -104,6 +106,7 @@ _RUNNERS: Final = (
     "burnish.engines.runners.sky",
     "burnish.engines.runners.privacy",
     "burnish.engines.runners.cutout",
+    "burnish.engines.runners.moderate",
     "burnish.engines.runners.render",
     video.RUNNER,
 )

@@ -112,7 +112,7 @@ class Model(Struct, frozen=True, kw_only=True):
     makes shows nothing. `decode_side`: sources are reduced, as they are decoded, to at
     most so many pixels on a side; None: they are taken whole.
     `needs`: networks of which it wants one or another, that may not be installed (`installed.NETWORKS`); `need`: the
-    one that it wants for these parameters.
+    one that it wants for these parameters. `one_frame`: a file of several pictures is refused, instead of its first one taken.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Model(Struct, frozen=True, kw_only=True):
     decode_side: int | None = None
     needs: tuple[str, ...] = ()
     need: Callable[[Struct], str] | None = None
+    one_frame: bool = False
     deadline_seconds: int = 900
     public: bool = True
     canned: bool = False
