@@ -2,6 +2,7 @@
 
 import sys
 
+import engines_cutout
 import engines_enhance
 import engines_merge
 import engines_video
@@ -14,6 +15,7 @@ SECTIONS = {
     "enhance": engines_enhance.enhance_,
     "merge": engines_merge.merge_,
     "video": engines_video.video_,
+    "cutout": engines_cutout.cutout_,
 }
 
 if __name__ == "__main__":

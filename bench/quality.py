@@ -5,6 +5,7 @@ On scikit-image's photos and pictures made here, spoilt here, so that the truth 
 
 import sys
 
+import quality_cutout
 import quality_enhance
 import quality_lens
 import quality_merge
@@ -29,6 +30,7 @@ SECTIONS = {
     "privacy": quality_privacy.privacy_,
     "sky": quality_sky.sky_,
     "video": quality_video.video_,
+    "cutout": quality_cutout.cutout_,
 }
 
 if __name__ == "__main__":

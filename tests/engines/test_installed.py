@@ -16,7 +16,7 @@ from aiohttp import web
 
 import onnx_file
 from burnish import settings
-from burnish.engines import install, installed
+from burnish.engines import install, installed, needs
 from burnish.engines.catalogue import find_model
 from burnish.engines.catalogue.cutout import Cutout
 from burnish.engines.engine import Engines, Job
@@ -283,13 +283,13 @@ def test_what_lacks_is_told(folder: Path) -> None:
     model = find_model("cutout")
     assert model
     anything, person = (msgspec.convert({"image": "x", "of": of}, Cutout) for of in ("any", "person"))
-    assert "burnish models add" in (installed.missing(model, anything, folder) or "")
-    assert installed.missing(model, person, folder) is None
-    assert installed.is_installed(model, folder)
-    assert "burnish models add" in (installed.how_to_install(model, folder) or "")
+    assert "burnish models add" in (needs.missing(model, anything, folder) or "")
+    assert needs.missing(model, person, folder) is None
+    assert needs.is_installed(model, folder)
+    assert "burnish models add" in (needs.how_to_install(model, folder) or "")
     upscale = find_model("upscale")
     assert upscale
-    assert (installed.is_installed(upscale, folder), installed.how_to_install(upscale, folder)) == (
+    assert (needs.is_installed(upscale, folder), needs.how_to_install(upscale, folder)) == (
         True,
         None,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from burnish.engines import installed
+from burnish.engines import installed, needs
 from burnish.engines.catalogue import find_model, shapes_of
 from burnish.engines.catalogue.moderate import Moderate
 from burnish.engines.engine import Engines, Job
@@ -261,5 +261,5 @@ def test_it_makes_data_alone_and_says_what_lacks() -> None:
     model = find_model("moderate")
     assert model
     assert (shapes_of(model, Moderate(image="x"), 10, 10), model.price) == ((), "moderation")
-    assert "AGPL" in installed.NETWORKS["moderation"].how
+    assert "AGPL" in needs.NETWORKS["moderation"].how
     assert Moderator(None).memory_bytes(b"", [Picture(100, 100, 4, 16)]) < 300 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from burnish import log
 from burnish.cli import add_common, add_verb
 from burnish.cli.database import command, say, settings_of, table
-from burnish.engines import builtin, install, installed
+from burnish.engines import builtin, install, installed, needs
 from burnish.engines.install import Known, Tried
 from burnish.engines.installed import Network
 from burnish.errors import Failed, Unusable
@@ -102,7 +102,7 @@ def _list(options: argparse.Namespace, folder: Path) -> int:
     text = table(("NETWORK", "FOR", "SIZE", "STATE", "LICENCE"), rows)
     lacks = [one.how_to_install for one in built_in if not one.there and one.how_to_install]
     if not any(one.purpose == "cutout" for one in own):
-        lacks.append(installed.NETWORKS["objects"].how)
+        lacks.append(needs.NETWORKS["objects"].how)
     text += "".join(f"\n\n{line}" for line in dict.fromkeys(lacks))
     say(options, {"built_in": built_in, "installed": own}, text)
     return 0

@@ -1,4 +1,4 @@
-"""Which networks are on this machine beside the built-in ones, and what lacks where one is missing.
+"""Which networks are on this machine beside the built-in ones.
 
 Read by the API, which refuses what cannot be done, by the workers, which load what is there, and by the command line.
 Nothing heavy is imported here, and nothing of a network is read but its manifest. A network lies in a folder of its own
@@ -6,7 +6,6 @@ below the directory of networks, with `manifest.json`; `install` puts it there a
 whoever reads sees all of it or nothing.
 """
 
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-
-from burnish.engines.catalogue import Model
 
 MANIFEST: Final = "manifest.json"
 #: What a network's folder may be called.
@@ -76,55 +73,9 @@ def stamp(folder: Path) -> tuple[tuple[str, str], ...]:
     return tuple((network.name, network.added_at) for network in networks(folder))
 
 
-# --- what lacks -----------------------------------------------------------------------------------------------------
-
-
-class _Need(Struct, frozen=True):
-    there: Callable[[Path], bool]
-    how: str
-
-
 @cache
 def package_has(package: str, *parts: str) -> bool:
     """Whether an installed package holds a file; it is not imported. Found once: whoever installs one starts anew."""
     spec = find_spec(package)
     places = (spec.submodule_search_locations or ()) if spec else ()
     return any(Path(place, *parts).is_file() for place in places)
-
-
-#: What models may need (`Model.needs`), whether it is there, and how it is got.
-NETWORKS: Final = {
-    "people": _Need(
-        lambda _: package_has("mediapipe", "modules", "selfie_segmentation", "selfie_segmentation.tflite"),
-        "The network for people is not installed: `pip install --no-deps mediapipe==0.10.21`, then start the service anew.",
-    ),
-    "moderation": _Need(
-        lambda _: package_has("nudenet", "320n.onnx"),
-        "The network for moderation is not installed. Its licence is the AGPL-3.0, so nobody installs it for you: "
-        "`pip install --no-deps nudenet==3.4.2`, then start the service anew.",
-    ),
-    "objects": _Need(
-        lambda folder: for_cutout(folder) is not None,
-        "No network for other things than people is installed (`of: any`): "
-        "`burnish models add NAME FILE.onnx --sha256 …` with a network that rembg takes, as u2net or isnet.",
-    ),
-}
-
-
-def missing(model: Model, params: Struct, folder: Path) -> str | None:
-    """What lacks for a task with these parameters, and how it is got; None: nothing."""
-    if model.need is None:
-        return None
-    need = NETWORKS[model.need(params)]
-    return None if need.there(folder) else need.how
-
-
-def is_installed(model: Model, folder: Path) -> bool:
-    """Whether a model can do anything here."""
-    return not model.needs or any(NETWORKS[need].there(folder) for need in model.needs)
-
-
-def how_to_install(model: Model, folder: Path) -> str | None:
-    """All that lacks of what a model could need; None: nothing."""
-    lacks = [NETWORKS[need].how for need in model.needs if not NETWORKS[need].there(folder)]
-    return " ".join(lacks) or None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from burnish.engines import catalogue, installed
+from burnish.engines import catalogue, needs
 from burnish.errors import Invalid, Refused
 from burnish.ids import new_id
 from burnish.keys.key import Key
@@ -95,7 +95,7 @@ def check_installed(request: Request, key: Key, model: catalogue.Model, paramete
     """Raises Invalid where what these parameters ask for wants a network that is not here. Of a test key nothing runs."""
     if key.test:
         return
-    if lacks := installed.missing(model, parameters, request.resources.settings.models_folder):
+    if lacks := needs.missing(model, parameters, request.resources.settings.models_folder):
         raise Invalid(lacks, code="model_not_installed", param="model")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from burnish.dialects.native import examples, wire
 from burnish.dialects.native.named import id_of, task_of
-from burnish.engines import catalogue, installed
+from burnish.engines import catalogue, needs
 from burnish.errors import Invalid, NotFound, Unavailable
 from burnish.ids import from_wire
 from burnish.keys.key import Key
@@ -258,8 +258,8 @@ async def get_model(request: Request) -> Reply:
 
 def _model(request: Request, model: catalogue.Model) -> wire.ModelReply:
     folder = request.resources.settings.models_folder
-    lacks = installed.how_to_install(model, folder)
-    return wire.model_reply(model, request.resources.prices, installed.is_installed(model, folder), lacks)
+    lacks = needs.how_to_install(model, folder)
+    return wire.model_reply(model, request.resources.prices, needs.is_installed(model, folder), lacks)
 
 
 # --- the table ----------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class Model(Struct, frozen=True, kw_only=True):
     is another. `film`: it takes a film, if it takes anything, and makes one. `canned`: nothing runs, whoever asks: what it
     makes shows nothing. `decode_side`: sources are reduced, as they are decoded, to at
     most so many pixels on a side; None: they are taken whole.
-    `needs`: networks of which it wants one or another, that may not be installed (`installed.NETWORKS`); `need`: the
+    `needs`: networks of which it wants one or another, that may not be installed (`needs.NETWORKS`); `need`: the
     one that it wants for these parameters. `one_frame`: a file of several pictures is refused, instead of its first one taken.
     """
 
