@@ -17,6 +17,7 @@ from burnish.engines.networks import faces, tiled
 from burnish.engines.networks.device import Device
 from burnish.engines.networks.faces import Face, Faces
 from burnish.engines.networks.tiled import Step, Tiled, Way
+from burnish.engines.photos import settle
 from burnish.engines.wire import Picture
 from burnish.engines.work import Pixels, Work
 
@@ -30,6 +31,7 @@ _FADES_FROM: Final = 0.6
 #: What part of the work looking for faces is taken for, and laying them over.
 _LOOKING: Final = 0.03
 _KEEPING: Final = 0.05
+_SETTLING: Final = 0.1
 
 _SIXFOLD: Final = 1.5
 
@@ -85,6 +87,8 @@ class Upscaler:
         if self._keeps_faces(wanted):
             side = (int(SMALL_FACE * _KEPT_ROUND) + _KEPT_STEP) * wanted.scale
             kept = faces.memory_bytes(picture) + 16 * side**2
+        if _settles(wanted):
+            kept = settle.memory_bytes(picture.width, wanted.scale)
         return self._networks.memory_bytes(picture) + kept
 
     def run(self, work: Work) -> Iterator[float]:
@@ -93,9 +97,13 @@ class Upscaler:
         (pixels,), (made,) = work.sources, work.results
         small = (yield from self._small_faces(pixels)) if self._keeps_faces(wanted) else []
         begun = _LOOKING if self._keeps_faces(wanted) else 0.0
-        until = 1 - _KEEPING if small else 1.0
+        until = 1 - _KEEPING if small else 1 - _SETTLING if _settles(wanted) else 1.0
         for done in self._networks.paint(WAYS[wanted.mode][wanted.scale], pixels, made):
             yield begun + done * (until - begun)
+        if _settles(wanted):
+            colours = slice(0, 1 if pixels.shape[2] <= 2 else 3)
+            for done in settle.settle(pixels[..., colours], made[..., colours], wanted.scale):
+                yield until + (1 - until) * done
         for number, face in enumerate(small, 1):
             self._keep(face, pixels, made, wanted.scale)
             yield until + (1 - until) * number / len(small)
@@ -148,6 +156,11 @@ class Upscaler:
             return {}
         what = "A small face was" if kept == 1 else f"{kept} small faces were"
         return {"faces": f"{what} kept as found, enlarged faithfully; `faces: restore` redraws them as well."}
+
+
+def _settles(wanted: Upscale) -> bool:
+    """What is as large as it was has nothing plain to be compared with."""
+    return wanted.mode == "faithful" and wanted.scale > 1
 
 
 def _span(middle: float, radius: float, size: int) -> tuple[int, int]:
