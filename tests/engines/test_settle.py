@@ -14,7 +14,7 @@ Pixels = NDArray[Any]
 
 
 def settled(source: Pixels, made: Pixels, scale: int) -> Pixels:
-    result = made.copy()
+    result: Pixels = made.copy()
     done = list(settle.settle(source, result, scale))
     assert done == sorted(done)
     assert done[-1] == 1.0
@@ -26,7 +26,8 @@ def made(photo: Pixels) -> Pixels:
     """Twice as large, and worse than it need be: as a network that draws its own texture might have it."""
     large = cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
     noise = np.random.default_rng(3).normal(0, 12, large.shape)
-    return np.clip(np.rint(large + noise), 0, 255).astype(np.uint8)
+    worse: Pixels = np.clip(np.rint(large + noise), 0, 255).astype(np.uint8)
+    return worse
 
 
 @pytest.mark.parametrize("scale", [2, 4, 6, 8])

@@ -40,7 +40,7 @@ def memory_bytes(width: int, scale: int) -> int:
 def settle(source: Pixels, made: Pixels, scale: int) -> Iterator[float]:
     """Change `made`, `[H * scale, W * scale, C]`, in place, strip by strip; yields the part that is done."""
     height, width = source.shape[:2]
-    unit = 1.0 if made.dtype == np.uint8 else 257.0
+    unit = np.float32(1 if made.dtype == np.uint8 else 257)
     rows = _rows(width, scale)
     above = made[:0].copy()  # what was made above the strip, before it was settled
     for top in range(0, height, rows):
@@ -50,7 +50,9 @@ def settle(source: Pixels, made: Pixels, scale: int) -> Iterator[float]:
             [above[len(above) - (top - first) * scale :], made[top * scale : last * scale]]
         )
         above = made[max(0, bottom - _MARGIN) * scale : bottom * scale].copy()
-        settled = _settled(source[first:last] / np.float32(unit), window / np.float32(unit), scale)
+        settled = _settled(
+            source[first:last].astype(np.float32) / unit, window.astype(np.float32) / unit, scale
+        )
         part = settled[(top - first) * scale : (bottom - first) * scale] * unit
         most = np.iinfo(made.dtype).max
         made[top * scale : bottom * scale] = np.clip(np.rint(part), 0, most)
@@ -69,7 +71,8 @@ def _settled(source: Floats, made: Floats, scale: int) -> Floats:
     weight = np.clip((near - _SAME) / (_OTHER - _SAME), 0, 1)[..., None]
     mixed = plain + (made - plain) * weight
     rest = source - _smaller(mixed, scale)
-    return np.clip(mixed + _larger(rest, scale, cv2.INTER_CUBIC), 0, 255)
+    whole: Floats = np.clip(mixed + _larger(rest, scale, cv2.INTER_CUBIC), 0, 255)
+    return whole
 
 
 def _larger(picture: Floats, scale: int, how: int) -> Floats:
