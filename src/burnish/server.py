@@ -65,7 +65,7 @@ def _dialects(resources: Resources) -> list[Surface]:
         ),
         Surface(
             name="autoenhance",
-            operations=autoenhance.OPERATIONS,
+            operations=autoenhance.operations(resources),
             say_no=autoenhance_errors.say_no,
             prefix="/autoenhance",
             host=hosts.autoenhance_host,

@@ -1,5 +1,6 @@
 """Orders: their brackets become images, at once or when it is known which belong together; whoever is killed, it goes on."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -144,9 +145,12 @@ async def test_merge_without_a_body_and_brackets_registered_as_images(studio: St
         assert await connection.fetchval("SELECT count(*) FROM tasks") == 0
     merging = await studio.call("POST", f"/v3/orders/{order_id}/merge")
     assert merging.status_code == 200
+    assert (merging.json()["is_merging"], merging.json()["images"]) == (True, [])
     for _ in range(3):
         await studio.visitor.arrive(type="image/jpeg", width=1200, height=800)
         await go_on(studio.visitor.resources)
+    await group(studio, [[0, 1, 2]])
+    await go_on(studio.visitor.resources)
     await studio.visitor.succeed(b"merged")
     order = await studio.ok("GET", f"/v3/orders/{order_id}")
     assert (order["is_merging"], order["is_processing"], order["status"]) == (False, False, "processed")
@@ -154,6 +158,52 @@ async def test_merge_without_a_body_and_brackets_registered_as_images(studio: St
         ("processed", "modern")
     ]
     assert (await studio.image(images[0]["image_id"]))["status"] == "processed"
+
+
+async def group(studio: Studio, sets: list[list[int]]) -> None:
+    """The task that groups has found these."""
+    told = {
+        "filename": "g.json",
+        "type": "application/json",
+        "width": None,
+        "height": None,
+        "data": {"sets": sets},
+    }
+    await studio.visitor.succeed_with((b"{}", told))
+
+
+async def test_what_was_found_by_looks_is_made_once(studio: Studio) -> None:
+    """However many workers look at it at once; a bracket that was deleted meanwhile is left out, one that nobody spoke of stands
+    alone, and the task that groups is no enhancement of the day.
+    """
+    order_id, ids = await brackets(studio, 5)
+    await studio.ok("POST", f"/v3/orders/{order_id}/process", json={})
+    for _ in range(5):
+        await studio.visitor.arrive(type="image/jpeg", width=1200, height=800)
+    await studio.call("DELETE", f"/v3/brackets/{ids[1]}")
+    await group(studio, [[0, 1, 2], [3, 7]])
+    await asyncio.gather(*(go_on(studio.visitor.resources) for _ in range(4)))
+    assert await parts(studio, order_id) == [["0.jpg", "2.jpg"], ["3.jpg"], ["4.jpg"]]
+    assert await models(studio) == ["merge", "enhance", "enhance"]
+    async with studio.visitor.resources.db.reading() as connection:
+        unasked = await connection.fetchval("SELECT day_starts_at IS NULL FROM tasks WHERE model = 'group'")
+    assert unasked
+
+
+async def test_brackets_that_cannot_be_grouped(studio: Studio) -> None:
+    """The order says so, and may be processed again."""
+    order_id, _ = await brackets(studio, 3)
+    await studio.ok("POST", f"/v3/orders/{order_id}/process")
+    for _ in range(3):
+        await studio.visitor.arrive(type="image/jpeg", width=1200, height=800)
+    await studio.visitor.end("engine_refused", "They have nothing in common.")
+    await go_on(studio.visitor.resources)
+    order = await studio.ok("GET", f"/v3/orders/{order_id}")
+    assert (order["status"], order["is_merging"], order["is_processing"]) == ("error", False, False)
+    again = await studio.ok(
+        "POST", f"/v3/orders/{order_id}/process", json={"number_of_brackets_per_image": 3}
+    )
+    assert (again["total_images"], again["is_merging"]) == (1, True)
 
 
 async def test_merging_may_be_asked_for_before_the_bytes_are_here(studio: Studio) -> None:
@@ -245,3 +295,51 @@ async def test_the_original_of_merged_brackets(studio: Studio) -> None:
     )
     original = await studio.call("GET", f"/v3/images/{order['images'][0]['image_id']}/original")
     assert (original.status_code, original.content) == (200, b"0")
+
+
+async def test_a_bracket_that_is_told_as_an_image(studio: Studio) -> None:
+    """Before it is merged it can be read and deleted; after, what is asked of it is asked of its picture, which is paid once."""
+    order_id = str(uuid4())
+    first, second, third = [
+        await studio.register(order_id=order_id, hdr=True, image_name=f"{n}.jpg") for n in range(3)
+    ]
+    for one in (first, second, third):
+        assert (await studio.put(one["upload_url"])).status_code == 200
+    early = await studio.call("POST", f"/v3/images/{first['image_id']}/process")
+    assert early.status_code == 404
+    assert (await studio.call("DELETE", f"/v3/images/{third['image_id']}")).status_code == 204
+    assert (await studio.call("GET", f"/v3/images/{third['image_id']}")).status_code == 404
+    await studio.ok("POST", f"/v3/orders/{order_id}/merge", json={"number_of_brackets_per_image": 2})
+    for _ in range(2):
+        await studio.visitor.arrive(type="image/jpeg", width=1200, height=800)
+    await studio.visitor.succeed(b"merged")
+    assert (await studio.image(first["image_id"]))["status"] == "processed"
+    assert (await studio.download(first["image_id"])).status_code == 402
+    await studio.give(100)
+    assert (await studio.download(first["image_id"])).content == b"merged"
+    paid = await studio.credits()
+    assert paid["charged"] > 0
+    assert (await studio.download(second["image_id"])).content == b"merged"
+    assert await studio.credits() == paid
+    original = await studio.call("GET", f"/v3/images/{second['image_id']}/original")
+    assert original.content == b"123456"
+
+
+async def test_what_is_over_is_in_no_order(studio: Studio) -> None:
+    """An image past its seven days is not listed any more."""
+    image = await studio.enhanced()
+    assert (await studio.ok("GET", f"/v3/orders/{image['order_id']}"))["total_images"] == 1
+    await studio.pass_time(7 * 86_400 + 60)
+    assert (await studio.ok("GET", f"/v3/orders/{image['order_id']}"))["total_images"] == 0
+
+
+async def test_bytes_go_with_what_was_deleted(studio: Studio) -> None:
+    """Originals as well as results: they are next to be swept."""
+    image = await studio.enhanced()
+    order_id, _ = await brackets(studio, 2)
+    await studio.call("DELETE", f"/v3/images/{image['image_id']}")
+    await studio.call("DELETE", f"/v3/orders/{order_id}")
+    db = studio.visitor.resources.db
+    async with db.reading() as connection:
+        left = await connection.fetchval("SELECT count(*) FROM objects WHERE delete_at > $1", db.clock.now())
+        assert (left, await connection.fetchval("SELECT count(*) FROM objects")) == (0, 4)

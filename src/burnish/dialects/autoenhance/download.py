@@ -13,6 +13,7 @@ import msgspec
 from burnish.credits import store as credits_
 from burnish.credits.grant import take
 from burnish.dialects.autoenhance import store
+from burnish.dialects.autoenhance.find import Found
 from burnish.dialects.autoenhance.image import Image
 from burnish.dialects.autoenhance.wire import PictureQuery, Version
 from burnish.engines import catalogue
@@ -67,14 +68,16 @@ async def enhanced_file(
     return await _in_form(request, file, asked, preview=not whole, watermark=watermark)
 
 
-async def original_file(request: Request, image: Image, asked: PictureQuery) -> Blob:
+async def original_file(request: Request, found: Found, asked: PictureQuery) -> Blob:
     """The picture as it was uploaded; of brackets, the first of them.
 
     Raises:
         NotFound: its bytes have not come, or are gone.
     """
-    upload_id = image.upload_id
+    image = found.image
+    upload_id = found.bracket.upload_id if found.bracket else image.upload_id if image else None
     if upload_id is None:
+        assert image is not None
         with answering():
             async with request.resources.db.reading() as connection:
                 upload_id = (await store.list_parts(connection, image.id))[0]

@@ -69,11 +69,12 @@ def _sets(task: Task, wanted: Wanted, brackets: Sequence[Bracket]) -> list[list[
     """What the engine found: places in the list that it was given. A bracket that was deleted meanwhile is left out; one
     that it did not speak of stands alone.
     """
-    (found,) = outputs_of(task)
+    found = outputs_of(task)[0]
     there = {bracket.id: bracket for bracket in brackets}
     sets = []
     for places in msgspec.convert((found.data or {}).get("sets", []), list[list[int]]):
-        mine = [there.pop(id_) for place in places if (id_ := wanted.brackets[place]) in there]
+        ids = [wanted.brackets[place] for place in places if 0 <= place < len(wanted.brackets)]
+        mine = [there.pop(id_) for id_ in ids if id_ in there]
         sets += [mine[start : start + MOST_BRACKETS] for start in range(0, len(mine), MOST_BRACKETS)]
     return sets + [[bracket] for bracket in there.values()]
 

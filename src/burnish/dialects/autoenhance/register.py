@@ -37,6 +37,7 @@ from burnish.storage.postgres import Connection, answering
 from burnish.tasks.cancel import cancel
 from burnish.tasks.keep import delete
 from burnish.tasks.task import FINAL, Task
+from burnish.uploads import store as blobs
 from burnish.uploads.blob import UPLOAD, Blob, kept_seconds
 from burnish.uploads.promise import promise
 from burnish.web.caller import plan_of
@@ -272,13 +273,17 @@ async def _uploads_of(resources: Resources, image: Image) -> list[UUID]:
             return await store.list_parts(connection, image.id)
 
 
-async def let_go(resources: Resources, tasks: Sequence[Task], now: datetime) -> None:
-    """Of what was deleted: what is under way is cancelled, and what was made is deleted."""
+async def let_go(resources: Resources, tasks: Sequence[Task], uploads: Sequence[UUID], now: datetime) -> None:
+    """Of what was deleted: what is under way is cancelled, and what was made and what it was made of is deleted."""
     for task in tasks:
         if task.status not in FINAL:
             await cancel(resources.db, task, resources.plans)
         elif task.expires_at > now:
             await delete(resources.db, task, resources.plans, now)
+    if uploads:
+        with answering():
+            async with resources.db.transaction() as tx:
+                await blobs.move_expiry(tx, uploads, now, earlier=True)
 
 
 # --- brackets become images ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Every create answers 200, as its clients insist. What may be read without a key 
 who sends a key sees the own account's alone.
 """
 
+from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -12,6 +13,7 @@ import msgspec
 
 from burnish.dialects.autoenhance import store, wire
 from burnish.dialects.autoenhance.download import enhanced_file, original_file
+from burnish.dialects.autoenhance.find import Found, Images, is_over
 from burnish.dialects.autoenhance.image import Bracket, Image, Order, Preferences
 from burnish.dialects.autoenhance.register import (
     let_go,
@@ -26,6 +28,7 @@ from burnish.keys.key import Key
 from burnish.storage.postgres import answering
 from burnish.tasks.store import read_tasks
 from burnish.tasks.task import Task
+from burnish.uploads.blob import Blob
 from burnish.web import bodies, files
 from burnish.web.caller import caller
 from burnish.web.replies import Reply, Stream, json
@@ -102,97 +105,92 @@ async def _create_bracket_as_image(request: Request, key: Key, asked: wire.Image
     return json(wire.image_out(image, None, await _version(request, key.account_id), request.now, url))
 
 
-async def get_image(request: Request) -> Reply:
+async def get_image(images: Images, request: Request) -> Reply:
     key = await _key_if_any(request)
-    image, task = await _image(request, key)
+    found = await _found(request, key, images)
+    image, task = found.image, found.task
+    if found.bracket is not None:
+        image = wire.bracket_as_image(found.bracket, None, False, found.image)
+    assert image is not None
     return json(wire.image_out(image, task, await _version(request, image.account_id), request.now))
 
 
-async def process_image(request: Request) -> Reply:
+async def process_image(images: Images, request: Request) -> Reply:
     key = await _key(request, "tasks:write")
     asked = bodies.decode(await _body(request), wire.IMAGE_IN_UPDATE)
-    image, task = await _image(request, key)
+    image, task = await _image(request, key, images)
     dev = _dev(request) if request.header(b"x-dev-mode") is not None else image.dev
     image, task = await process_again(request, key, image, task, asked, dev=dev)
     return json(wire.image_out(image, task, await _version(request, key.account_id), request.now))
 
 
-async def delete_image(request: Request) -> Reply:
+async def delete_image(images: Images, request: Request) -> Reply:
     key = await _key(request, "tasks:write")
-    image, task = await _image(request, key)
+    found = await _found(request, key, images)
+    if found.bracket is not None:
+        return await _delete_bracket(request, found.bracket)
+    assert found.image is not None
     with answering():
         async with request.resources.db.transaction() as tx:
-            await store.delete_image(tx, image.id, request.now)
-    await let_go(request.resources, [task] if task else [], request.now)
+            await store.delete_image(tx, found.image.id, request.now)
+    uploads = [found.image.upload_id] if found.image.upload_id else []
+    await let_go(request.resources, [found.task] if found.task else [], uploads, request.now)
     return _NO_CONTENT
 
 
-async def report_image(request: Request) -> Reply:
+async def report_image(images: Images, request: Request) -> Reply:
     key = await _key(request, "tasks:write")
     asked = bodies.decode(await _body(request), wire.REPORT_IN)
-    image, _ = await _image(request, key)
+    image, _ = await _image(request, key, images)
     with answering():
         async with request.resources.db.transaction() as tx:
             await store.insert_report(tx, image.id, _ENCODE(asked), request.now)
     return json(wire.Said(message="The report is kept."))
 
 
-async def get_enhanced(request: Request) -> Reply | Stream:
+async def get_enhanced(images: Images, request: Request) -> Reply | Stream:
     key = await _key(request, "tasks:read")
     asked = bodies.query(request, wire.PictureQuery)
-    image, task = await _image(request, key)
+    image, task = await _image(request, key, images)
     version = await _version(request, key.account_id)
-    file = await enhanced_file(request, key, image, task, asked, version, dev=_dev(request))
-    return await files.serve(
-        request, file, partial(request.resources.blobs.read, str(file.object_key)), request.now
+    return await _served(
+        request, await enhanced_file(request, key, image, task, asked, version, dev=_dev(request))
     )
 
 
-async def get_original(request: Request) -> Reply | Stream:
+async def get_original(images: Images, request: Request) -> Reply | Stream:
     key = await _key_if_any(request)
     asked = bodies.query(request, wire.PictureQuery)
-    image, _ = await _image(request, key)
-    file = await original_file(request, image, asked)
-    return await files.serve(
-        request, file, partial(request.resources.blobs.read, str(file.object_key)), request.now
-    )
+    found = await _found(request, key, images)
+    return await _served(request, await original_file(request, found, asked))
 
 
-async def get_preview(request: Request) -> Reply | Stream:
+async def get_preview(images: Images, request: Request) -> Reply | Stream:
     key = await _key_if_any(request)
-    asked = msgspec.structs.replace(bodies.query(request, wire.PictureQuery), preview=True)
-    image, task = await _image(request, key)
+    asked = bodies.query(request, wire.PictureQuery)
+    image, task = await _image(request, key, images)
     version = await _version(request, image.account_id)
-    file = await enhanced_file(request, None, image, task, asked, version, dev=_dev(request))
-    return await files.serve(
-        request, file, partial(request.resources.blobs.read, str(file.object_key)), request.now
+    return await _served(
+        request, await enhanced_file(request, None, image, task, asked, version, dev=_dev(request))
     )
 
 
-async def _image(request: Request, key: Key | None) -> tuple[Image, Task | None]:
-    """The image that the path names, with the task behind it.
+async def _served(request: Request, file: Blob) -> Reply | Stream:
+    read = partial(request.resources.blobs.read, str(file.object_key))
+    return await files.serve(request, file, read, request.now)
 
-    Raises:
-        NotFound: there is none, it is another account's, or its id was chosen and there is no key.
-    """
-    told = wire.told_id(request.path_value("id"), "image")
-    owned = _owned(key)
-    with answering():
-        async with request.resources.db.reading() as connection:
-            image = await store.find_image(connection, told, owned)
-            if image is None:
-                bracket = await store.find_bracket(connection, told, owned)
-                if bracket is not None and bracket.preferences is not None:
-                    made = await store.read_image(connection, bracket.image_id) if bracket.image_id else None
-                    image = wire.bracket_as_image(bracket, None, made.dev if made else False, made)
-            tasks = await read_tasks(connection, [image.task_id]) if image and image.task_id else {}
-    if image is None:
-        hint = "" if key else " An id that its client chose is read with the key."
-        raise NotFound(f"There is no image of that id.{hint}")
-    task = tasks.get(image.task_id) if image.task_id else None
-    if task is not None and task.ended_at is not None and task.expires_at <= request.now:
-        raise NotFound(f"This image expired at {task.expires_at:%Y-%m-%d %H:%M} UTC.", code="expired")
-    return image, task
+
+async def _found(request: Request, key: Key | None, images: Images) -> Found:
+    """What the path names. Raises NotFound."""
+    return await images.find(wire.told_id(request.path_value("id"), "image"), _owned(key), request.now)
+
+
+async def _image(request: Request, key: Key | None, images: Images) -> tuple[Image, Task | None]:
+    """The image that the path names; of a bracket, the one that it has become part of. Raises NotFound."""
+    found = await _found(request, key, images)
+    if found.image is None:
+        raise NotFound("This is a bracket that is in no image yet.")
+    return found.image, found.task
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------------
@@ -233,7 +231,9 @@ async def list_orders(request: Request) -> Reply:
     following = str(page[-1].id) if len(found) > len(page) else None
     return json(
         wire.OrdersOut(
-            orders=[wire.order_out(order, _with(images[order.id], tasks), version, now) for order in page],
+            orders=[
+                wire.order_out(order, _with(images[order.id], tasks, now), version, now) for order in page
+            ],
             pagination=wire.Pagination(next_offset=following, per_page=asked.per_page),
         )
     )
@@ -256,10 +256,12 @@ async def delete_order(request: Request) -> Reply:
     with answering():
         async with request.resources.db.transaction() as tx:
             images = (await store.list_images(tx, [order.id]))[order.id]
+            brackets = await store.list_brackets(tx, order.id)
             ids = [image.task_id for image in images if image.task_id]
             tasks = await read_tasks(tx, [*ids, *([order.grouping] if order.grouping else [])])
             await store.delete_order(tx, order.id, request.now)
-    await let_go(request.resources, list(tasks.values()), request.now)
+    uploads = [image.upload_id for image in images if image.upload_id] + [one.upload_id for one in brackets]
+    await let_go(request.resources, list(tasks.values()), uploads, request.now)
     return _NO_CONTENT
 
 
@@ -303,11 +305,13 @@ async def _order_reply(request: Request, order_id: UUID, account_id: UUID) -> Re
     if order is None:
         raise NotFound("There is no order of that id.")
     version = await _version(request, account_id)
-    return json(wire.order_out(order, _with(images, tasks), version, request.now))
+    return json(wire.order_out(order, _with(images, tasks, request.now), version, request.now))
 
 
-def _with(images: list[Image], tasks: dict[UUID, Task]) -> list[tuple[Image, Task | None]]:
-    return [(image, tasks.get(image.task_id) if image.task_id else None) for image in images]
+def _with(images: list[Image], tasks: dict[UUID, Task], now: datetime) -> list[tuple[Image, Task | None]]:
+    """Each with its task; without those whose time is over."""
+    found = [(image, tasks.get(image.task_id) if image.task_id else None) for image in images]
+    return [(image, task) for image, task in found if task is None or not is_over(task, now)]
 
 
 # --- brackets -------------------------------------------------------------------------------------------------------------
@@ -327,10 +331,16 @@ async def get_bracket(request: Request) -> Reply:
 
 async def delete_bracket(request: Request) -> Reply:
     key = await _key(request, "tasks:write")
-    bracket = await _bracket(request, key)
+    return await _delete_bracket(request, await _bracket(request, key))
+
+
+async def _delete_bracket(request: Request, bracket: Bracket) -> Reply:
+    """Its bytes stay where an image is made of them."""
     with answering():
         async with request.resources.db.transaction() as tx:
             await store.delete_bracket(tx, bracket.id, request.now)
+    if bracket.image_id is None:
+        await let_go(request.resources, [], [bracket.upload_id], request.now)
     return _NO_CONTENT
 
 

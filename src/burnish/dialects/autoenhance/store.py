@@ -128,18 +128,45 @@ async def delete_order(tx: Connection, order_id: UUID, now: datetime) -> None:
 
 # --- images -------------------------------------------------------------------------------------------------------
 
-_IMAGE: Final = """
-SELECT i.id, i.account_id, i.environment, i.chosen, i.order_id, coalesce(o.chosen, o.id) AS order_told, i.name,
+_IMAGE_COLUMNS: Final = """
+       i.id, i.account_id, i.environment, i.chosen, i.order_id, coalesce(o.chosen, o.id) AS order_told, i.name,
        i.content_type, i.preferences, i.metadata, i.rating, i.upload_id, i.task_id, i.pending, i.fault, i.dev, i.paid_at,
        i.created_at
-FROM autoenhance_images i JOIN autoenhance_orders o ON o.id = i.order_id
 """
+_IMAGE: Final = f"""
+SELECT {_IMAGE_COLUMNS} FROM autoenhance_images i JOIN autoenhance_orders o ON o.id = i.order_id
+"""  # noqa: S608 - our own names
+
+Told = tuple[
+    UUID, Owned | None
+]  #: an id as a client knows it, and whose it must be; None: one that cannot be guessed
+
+_FIND_IMAGES: Final = f"""
+WITH n AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY
+             AS n (told, account_id, environment, number)
+)
+SELECT n.number, {_IMAGE_COLUMNS}
+FROM n JOIN autoenhance_images i ON i.account_id = n.account_id AND i.environment = n.environment
+                                AND coalesce(i.chosen, i.id) = n.told AND i.deleted_at IS NULL
+JOIN autoenhance_orders o ON o.id = i.order_id
+UNION ALL
+SELECT n.number, {_IMAGE_COLUMNS}
+FROM n JOIN autoenhance_images i ON n.account_id IS NULL AND i.id = n.told AND i.chosen IS NULL AND i.deleted_at IS NULL
+JOIN autoenhance_orders o ON o.id = i.order_id
+"""  # noqa: S608
 
 
-async def find_image(connection: Connection, told: UUID, owned: Owned | None) -> Image | None:
-    """By the id that its client knows; without an owner, only where that id cannot be guessed."""
-    row = await connection.fetchrow(_IMAGE + _where("i", owned), told, *(owned or ()))
-    return Image(**row) if row else None
+async def find_images(connection: Connection, asked: Sequence[Told]) -> dict[Told, Image]:
+    """Those that are there."""
+    owners = [owned or (None, None) for _, owned in asked]
+    rows = await connection.fetch(
+        _FIND_IMAGES,
+        [told for told, _ in asked],
+        [account_id for account_id, _ in owners],
+        [environment for _, environment in owners],
+    )
+    return {asked[row[0] - 1]: Image(*row[1:]) for row in map(tuple, rows)}
 
 
 async def read_image(connection: Connection, image_id: UUID) -> Image | None:
