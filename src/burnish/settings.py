@@ -197,7 +197,7 @@ class Settings:
     @property
     def models_folder(self) -> Path:
         """Where installed networks lie."""
-        return Path(self.engines.models) if self.engines.models else self.data / "models"
+        return Path(self.engines.models).absolute() if self.engines.models else self.data / "models"
 
 
 def default_data() -> Path:
