@@ -251,7 +251,7 @@ async def tasks_of(studio: Studio, image_id: str) -> list[dict[str, Any]]:
         rows = await connection.fetch(
             "SELECT status, convert_from(input, 'UTF8')::jsonb ->> 'style' AS style, "
             "convert_from(input, 'UTF8')::jsonb ->> 'sky' AS sky, cost_held, cost_charged FROM tasks "
-            "WHERE convert_from(metadata, 'UTF8')::jsonb ->> 'image_id' = $1 ORDER BY id",
+            "WHERE convert_from(metadata, 'UTF8')::jsonb ->> 'image_id' = $1 ORDER BY created_at, id",
             image_id,
         )
     return [dict(row) for row in rows]

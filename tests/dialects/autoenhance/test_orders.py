@@ -104,15 +104,15 @@ async def test_so_many_brackets_an_image(studio: Studio, path: str) -> None:
         ["3.jpg", "4.jpg", "5.jpg"],
         ["6.jpg"],
     ]
-    assert await models(studio) == ["merge", "merge", "enhance"]
+    assert await models(studio) == ["enhance", "merge", "merge"]
     again = await studio.ok("POST", f"/v3/orders/{order_id}/{path}", json=body)
     assert again["total_images"] == 3
 
 
 async def models(studio: Studio) -> list[str]:
     async with studio.visitor.resources.db.reading() as connection:
-        rows = await connection.fetch("SELECT model FROM tasks WHERE dialect = 'autoenhance' ORDER BY id")
-    return [row["model"] for row in rows]
+        rows = await connection.fetch("SELECT model FROM tasks WHERE dialect = 'autoenhance'")
+    return sorted(row["model"] for row in rows)
 
 
 async def test_brackets_as_they_are_listed(studio: Studio) -> None:
@@ -184,7 +184,7 @@ async def test_what_was_found_by_looks_is_made_once(studio: Studio) -> None:
     await group(studio, [[0, 1, 2], [3, 7]])
     await asyncio.gather(*(go_on(studio.visitor.resources) for _ in range(4)))
     assert await parts(studio, order_id) == [["0.jpg", "2.jpg"], ["3.jpg"], ["4.jpg"]]
-    assert await models(studio) == ["merge", "enhance", "enhance"]
+    assert await models(studio) == ["enhance", "enhance", "merge"]
     async with studio.visitor.resources.db.reading() as connection:
         unasked = await connection.fetchval("SELECT day_starts_at IS NULL FROM tasks WHERE model = 'group'")
     assert unasked

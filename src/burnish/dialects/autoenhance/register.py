@@ -7,7 +7,7 @@ the image: both stand in the transaction that makes the upload's promise. What c
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -350,7 +350,7 @@ async def make_images(
 ) -> list[Image]:
     """An image for each set of brackets, whose task has yet to be submitted. Of one bracket it is that picture alone."""
     images = []
-    for brackets in sets:
+    for number, brackets in enumerate(sets):
         made, fault = _job(wanted.preferences, [bracket.upload_id for bracket in brackets])
         image = Image(
             id=new_id(),
@@ -370,7 +370,7 @@ async def make_images(
             fault=fault,
             dev=wanted.dev,
             paid_at=None,
-            created_at=now,
+            created_at=now + timedelta(microseconds=number),  # so that they stay in this order
         )
         await store.insert_image(tx, image)
         await store.set_parts(tx, image.id, [bracket.id for bracket in brackets])

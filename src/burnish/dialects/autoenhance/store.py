@@ -1,4 +1,7 @@
-"""The SQL of orders, images and brackets. Locks are taken in this order: order, image, bracket."""
+"""The SQL of orders, images and brackets. Locks are taken in this order: order, image, bracket.
+
+They stand in the order of their making; ids say which millisecond that was, and not which came first in it.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -40,17 +43,16 @@ async def lock_order(tx: Connection, order_id: UUID) -> Order | None:
     return Order(**row) if row else None
 
 
+_LIST_ORDERS: Final = f"""
+{_ORDER} WHERE o.account_id = $1 AND o.environment = $2 AND o.deleted_at IS NULL
+    AND ($3::uuid IS NULL OR (o.created_at, o.id) < (SELECT b.created_at, b.id FROM autoenhance_orders b WHERE b.id = $3))
+ORDER BY o.created_at DESC, o.id DESC LIMIT $4
+"""  # noqa: S608 - our own names
+
+
 async def list_orders(connection: Connection, owned: Owned, before: UUID | None, rows: int) -> list[Order]:
     """Newest first, those made before the order `before`."""
-    found = await connection.fetch(
-        _ORDER
-        + "WHERE o.account_id = $1 AND o.environment = $2 AND o.deleted_at IS NULL AND ($3::uuid IS NULL OR o.id < $3) "
-        "ORDER BY o.id DESC LIMIT $4",
-        *owned,
-        before,
-        rows,
-    )
-    return [Order(**row) for row in found]
+    return [Order(**row) for row in await connection.fetch(_LIST_ORDERS, *owned, before, rows)]
 
 
 async def ensure_order(
@@ -178,7 +180,8 @@ async def list_images(connection: Connection, order_ids: Collection[UUID]) -> di
     """By order, in the order they were registered in."""
     found: dict[UUID, list[Image]] = {id_: [] for id_ in order_ids}
     for row in await connection.fetch(
-        _IMAGE + "WHERE i.order_id = ANY($1) AND i.deleted_at IS NULL ORDER BY i.id", list(order_ids)
+        _IMAGE + "WHERE i.order_id = ANY($1) AND i.deleted_at IS NULL ORDER BY i.created_at, i.id",
+        list(order_ids),
     ):
         found[row["order_id"]].append(Image(**row))
     return found
@@ -306,7 +309,7 @@ async def find_bracket(connection: Connection, told: UUID, owned: Owned | None) 
 async def list_brackets(connection: Connection, order_id: UUID) -> list[Bracket]:
     """Those of an order, in the order they were registered in."""
     rows = await connection.fetch(
-        _BRACKET + "WHERE k.order_id = $1 AND k.deleted_at IS NULL ORDER BY k.id", order_id
+        _BRACKET + "WHERE k.order_id = $1 AND k.deleted_at IS NULL ORDER BY k.created_at, k.id", order_id
     )
     return [Bracket(**row) for row in rows]
 
@@ -314,7 +317,7 @@ async def list_brackets(connection: Connection, order_id: UUID) -> list[Bracket]
 async def list_parts(connection: Connection, image_id: UUID) -> list[UUID]:
     """The uploads that an image is made of, in the order they were registered in."""
     rows = await connection.fetch(
-        "SELECT upload_id FROM autoenhance_brackets WHERE image_id = $1 ORDER BY id", image_id
+        "SELECT upload_id FROM autoenhance_brackets WHERE image_id = $1 ORDER BY created_at, id", image_id
     )
     return [row["upload_id"] for row in rows]
 
