@@ -65,6 +65,8 @@ class PlayedService:
     #: Said of the limits beside every reply.
     limits: dict[str, str] = field(default_factory=dict)
     lane: str = "light"
+    models: tuple[str, ...] = ("upscale",)
+    by: int = 3  #: how many files a set of `group` has
     price: int = 10
     holds: bool = True  #: whether a reading request with `wait` is held
     picture: bytes = PICTURE
@@ -378,14 +380,32 @@ class Handler(BaseHTTPRequestHandler):
     def _models(self, asked: Asked) -> None:
         tiers = [{"below": 8, "credits": 10}, {"credits": 20}]
         price = {"rule": "photo-standard", "version": 1, "unit": "image", "tiers": tiers}
-        model = {
-            "name": "upscale",
-            "lane": self.service.lane,
-            "input_schema": {"type": "object"},
-            "price": price,
-            "limits": {},
+        image, format_ = {"image": {"type": "string"}}, {"format": {"type": "string"}}
+        schemas = {
+            "upscale": {**image, **format_, "scale": {"type": "integer"}},
+            "merge": {**format_, "images": {"type": "array", "maxItems": 9}},
+            "group": {"images": {"type": "array", "maxItems": 200}, "per_image": {"type": "integer"}},
+            "moderate": image,
         }
-        self.answer(200, {"data": [model]})
+        models = [
+            {
+                "name": name,
+                "lane": self.service.lane,
+                "input_schema": {"type": "object", "properties": schemas[name]},
+                "price": price,
+                "limits": {},
+            }
+            for name in self.service.models
+        ]
+        self.answer(200, {"data": models})
+
+    def _said(self, task: dict[str, Any]) -> Any:
+        """What a result of JSON says; None of other results."""
+        if task["model"] == "group":
+            places = list(range(len(task["input"]["images"])))
+            by = task["input"].get("per_image", self.service.by)
+            return {"sets": [places[at : at + by] for at in range(0, len(places), by)], "by": "number"}
+        return {"verdict": "allowed"} if task["model"] == "moderate" else None
 
     def _told(self, name: str) -> dict[str, Any]:
         task = self.service.tasks[name]
@@ -409,12 +429,15 @@ class Handler(BaseHTTPRequestHandler):
         if task["end"]:
             told["status"] = task["end"]
         if told["status"] == "succeeded":
-            told["cost"] = {**told["cost"], "charged": self.service.price}
+            said = self._said(task)
+            price = 0 if task["model"] == "group" else self.service.price
+            told["cost"] = {**told["cost"], "charged": price}
             told["outputs"] = [
                 {
                     "role": role,
                     "url": f"{self.service.url}/media/output_{name.rpartition('_')[2]}?signature=s",
-                    "type": self.service.picture_type,
+                    "type": self.service.picture_type if said is None else "application/json",
+                    **({} if said is None else {"data": said}),
                     "filename": self.service.filename,
                     "width": 2,
                     "height": 2,

@@ -236,6 +236,34 @@ def test_a_wrong_parameter_is_wrong_use(beside: Workplace) -> None:
     assert "input.scale" in complaint
 
 
+def test_brackets_are_grouped_and_merged(beside: Workplace, client: burnish.Client) -> None:
+    """A folder of two scenes in three exposures, and a picture alone: two results, of their brackets' size."""
+    folder = beside.folder / "in"
+    folder.mkdir()
+    for scene, source in enumerate((photo(120, 80), photo(96, 96))):
+        with Image.open(io.BytesIO(source)) as picture:
+            for bracket, gain in enumerate((0.5, 1.0, 1.6)):
+                lit = picture.point([min(255, round(level * gain)) for level in range(256)] * 3)
+                lit.save(folder / f"{scene}-{bracket}.png")
+    (folder / "2.png").write_bytes(photo(60, 40, "png"))
+
+    code, ended, complaint = beside.enhance("in", "--model", "merge", "--param", "per_image=3")
+
+    assert (code, complaint) == (0, "")
+    assert {file: event["event"] for file, event in ended.items()} == {
+        "in/0-0.png": "done",
+        "in/1-0.png": "done",
+        "in/2.png": "left_out",
+    }
+    assert size_of(beside.folder / "out" / "0-0-merge.png") == (120, 80)
+    assert size_of(beside.folder / "out" / "1-0-merge.png") == (96, 96)
+    assert client.tasks.get(ended["in/1-0.png"]["task"]).model == "merge"
+    assert (
+        beside.enhance("in", "--model", "merge", "--param", "per_image=3")[1]["in/0-0.png"]["event"]
+        == "skipped"
+    )
+
+
 def test_a_stopped_batch_leaves_no_task_running(beside: Workplace, client: burnish.Client) -> None:
     """The service goes on without the tasks of the batch that was stopped."""
     (beside.folder / "large.png").write_bytes(photo(1500, 1000, "png"))

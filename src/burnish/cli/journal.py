@@ -1,6 +1,6 @@
 """A batch's journal: what became of each file, a line of JSON for each step, so that a batch goes on where it was killed.
 
-Used by `batch.py`. Promises, whatever moment it is killed at:
+Used by `batch.py` and `work.py`. Promises, whatever moment it is killed at:
 
 - What may be paid for is written down, and on the disk, before it is asked for; each asking has an idempotency key that
   is made of what is written, so asking again asks for the same.
@@ -13,7 +13,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,8 @@ NAME: Final = ".burnish-enhance.jsonl"
 class Entry:
     """A file under one order, as far as it has come. `order` is the model with its parameters; `round` counts the tasks
     that are made of it, one after the other. `asked_at`: in seconds since 1970, before its task was asked for.
-    `saving`: where nothing was before its results went there, so that what is there now is ours.
+    `saving`: where nothing was before its results went there, so that what is there now is ours. `data`: what a result
+    said that was not saved. Of a set of files, `file` is the first.
     """
 
     file: str
@@ -41,6 +42,7 @@ class Entry:
     task: str | None = None
     saving: tuple[str, ...] | None = None
     saved: tuple[str, ...] | None = None
+    data: Mapping[str, Any] | None = None
     credits: int = 0
 
     def again(self) -> "Entry":
@@ -61,9 +63,14 @@ class Journal:
         self._id = id_
         self._entries = entries
 
-    def entry(self, file: Path, order: str) -> Entry:
-        """Where the file stands. One that has changed since is another file. Raises OSError."""
+    def entry(self, file: Path, order: str, beside: Sequence[Path] = ()) -> Entry:
+        """Where the file stands, or the set of it and those `beside` it. One that has changed since is another file, and
+        makes another set. Raises OSError.
+        """
         status = file.stat()
+        if beside:
+            others = [(str(other.resolve()), *_size_and_time(other)) for other in beside]
+            order = sha256(json.dumps([order, others]).encode()).hexdigest()[:16]
         name = str(file.resolve())
         known = self._entries.get((name, order))
         fresh = Entry(file=name, order=order, size=status.st_size, changed_ns=status.st_mtime_ns)
@@ -133,6 +140,11 @@ def unwritten_journal(path: Path) -> contextlib.AbstractContextManager[Journal]:
 def order_of(model: str, parameters: Mapping[str, Any]) -> str:
     """What is asked of every file, in a few letters."""
     return sha256(json.dumps([model, parameters], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _append(file: IO[bytes], members: Mapping[str, Any], *, sync: bool) -> None:

@@ -14,6 +14,8 @@ from burnish.client import Output
 #: What a template may hold.
 FIELDS: Final = ("folder", "stem", "model", "number")
 PLAIN: Final = "{folder}/{stem}"
+#: Of a set, where no template is given: it is called after its first file, and is no result of that file alone.
+PLAIN_OF_SETS: Final = "{folder}/{stem}-{model}"
 
 #: The file endings of a format, as they are written and as they may be found.
 _ENDINGS: Final = {
@@ -32,10 +34,10 @@ _ENDING_OF_TYPE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where results go: below `folder`, by `template`; the ending is the result's own."""
+    """Where results go: below `folder`, by `template` where one is given; the ending is the result's own."""
 
     folder: Path
-    template: str
+    template: str | None
 
 
 def target_of(text: str) -> Target:
@@ -45,7 +47,7 @@ def target_of(text: str) -> Target:
         ValueError: a field that does not exist; the message names those that do.
     """
     if "{" not in text and "}" not in text:
-        return Target(Path(text), PLAIN)
+        return Target(Path(text), None)
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
         rendered = text.format_map(dict.fromkeys(FIELDS, "x"))
@@ -68,16 +70,20 @@ def target_of(text: str) -> Target:
 class Names:
     """The name of each file's result, without its ending; with a number where another file of the batch has it."""
 
-    def __init__(self, files: Sequence[Found], target: Target, model: str) -> None:
+    def __init__(
+        self, files: Sequence[Found], target: Target, model: str, *, inputs: Sequence[Found], of_sets: bool
+    ) -> None:
+        """`files`: each one that gives a result its name; `inputs`: all that are read."""
+        template = target.template or (PLAIN_OF_SETS if of_sets else PLAIN)
         self._folder = target.folder
-        self._inputs = {_identity(one.file) for one in files} - {None}
+        self._inputs = {_identity(one.file) for one in inputs} - {None}
         self._stems: dict[Path, str] = {}
         self._taken: set[str] = set()
         used: set[str] = set()
         for number, one in enumerate(files, 1):
             # Whatever the folder is called, it stays below ours.
             folder = Path(*(part for part in one.place.parent.parts if part not in ("..", one.place.anchor)))
-            plain = target.template.format_map(
+            plain = template.format_map(
                 {"folder": folder, "stem": one.place.stem, "model": model, "number": number}
             )
             plain = str(Path(plain))

@@ -52,10 +52,10 @@ def ends_the_batch(failed: Failure) -> bool:
     return failed.reason in _ENDS_THE_BATCH
 
 
-def of_every_file(error: Invalid) -> bool:
-    """Whether it is the model or a parameter that is wrong, which all files share."""
+def of_every_file(error: Invalid, source: str) -> bool:
+    """Whether it is the model or a parameter that is wrong, which all files share, and not what `source` names."""
     param = error.param or ""
-    return param == "model" or (param.startswith("input.") and param != "input.image")
+    return param == "model" or (param.startswith("input.") and param.partition("[")[0] != f"input.{source}")
 
 
 def with_service(error: Problem, place: Place) -> Unusable:
