@@ -1,5 +1,6 @@
 """Images: registered, uploaded, read, processed again, reported, deleted; and who may see them."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -96,6 +97,29 @@ async def test_an_order_is_made_where_none_is_named(studio: Studio) -> None:
     assert (await studio.ok("GET", f"/v3/orders/{mine}"))["total_images"] == 2
     listed = await studio.ok("GET", "/v3/orders/")
     assert [order["order_id"] for order in listed["orders"]] == [mine, alone["order_id"]]
+
+
+async def test_twenty_images_at_once_in_one_new_order(studio: Studio) -> None:
+    """It is made once, and holds them all; an image's id that two choose at once is one's."""
+    mine, image_id = str(uuid4()), str(uuid4())
+    images = await asyncio.gather(*(studio.register(order_id=mine, image_name=f"{n}.jpg") for n in range(20)))
+    assert {image["order_id"] for image in images} == {mine}
+    assert (await studio.ok("GET", f"/v3/orders/{mine}"))["total_images"] == 20
+    body = {"image_name": "a.jpg", "image_id": image_id}
+    both = await asyncio.gather(*(studio.call("POST", "/v3/images/", json=body) for _ in range(2)))
+    assert sorted(reply.status_code for reply in both) == [200, 422]
+
+
+async def test_processing_and_deleting_at_once(studio: Studio) -> None:
+    """Whatever comes first, each is answered, and the image is gone in the end."""
+    image = await studio.enhanced()
+    one, order = f"/v3/images/{image['image_id']}", f"/v3/orders/{image['order_id']}"
+    calls = [("POST", f"{one}/process", {"enhance_type": style}) for style in ("warm", "modern", "property")]
+    replies = await asyncio.gather(
+        *(studio.call(method, path, json=body) for method, path, body in calls), studio.call("DELETE", order)
+    )
+    assert {reply.status_code for reply in replies} <= {200, 204, 404, 409}
+    assert (await studio.call("GET", one)).status_code == 404
 
 
 async def test_an_id_that_a_client_chose(opened: Open) -> None:

@@ -225,12 +225,17 @@ async def insert_image(tx: Connection, image: Image) -> bool:
 
 
 async def process_again(tx: Connection, image: Image, was: UUID | None, changed_at: datetime) -> bool:
-    """The image as it now is wanted, with its new task; False where another request was there first."""
+    """The image as it now is wanted, with its new task; False where another request was there
+    first: nothing of it is to be committed then.
+    """
+    await tx.execute(
+        "UPDATE autoenhance_orders SET updated_at = $2 WHERE id = $1", image.order_id, changed_at
+    )
     row = await tx.fetchrow(
         """
         UPDATE autoenhance_images SET name = $2, preferences = $3, metadata = $4, rating = $5, task_id = $6, fault = $7,
                                       dev = $8, pending = NULL
-        WHERE id = $1 AND task_id IS NOT DISTINCT FROM $9 AND deleted_at IS NULL RETURNING order_id
+        WHERE id = $1 AND task_id IS NOT DISTINCT FROM $9 AND deleted_at IS NULL RETURNING id
         """,
         image.id,
         image.name,
@@ -242,10 +247,6 @@ async def process_again(tx: Connection, image: Image, was: UUID | None, changed_
         image.dev,
         was,
     )
-    if row is not None:
-        await tx.execute(
-            "UPDATE autoenhance_orders SET updated_at = $2 WHERE id = $1", row["order_id"], changed_at
-        )
     return row is not None
 
 
