@@ -132,3 +132,22 @@ async def test_refused_images_leave_nothing_behind(opened: Open) -> None:
     over = await studio.call("POST", "/v3/images/", json=asked)
     assert (over.status_code, over.json()["detail"]["code"]) == (429, "daily_limit_reached")
     assert (await studio.ok("GET", f"/v3/orders/{first['order_id']}"))["total_images"] == 1
+
+
+async def test_the_vendors_advice_gets_through(opened: Open) -> None:
+    """On 429 wait a second, then two, then four: a burst of three times what an address may have is taken, each image once."""
+    studio = await opened(limits={"ip_per_second": 5, "ip_burst": 5})
+
+    async def register(number: int) -> int:
+        for tries, pause in enumerate((1, 2, 4, 8)):
+            reply = await studio.call("POST", "/v3/images/", json={"image_name": f"{number}.jpg"})
+            if reply.status_code != 429:
+                assert reply.status_code == 200, reply.text
+                return tries
+            await asyncio.sleep(pause)
+        raise AssertionError(number)
+
+    tries = await asyncio.gather(*(register(number) for number in range(15)))
+    assert max(tries) >= 1
+    async with studio.visitor.resources.db.reading() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM autoenhance_images") == 15

@@ -19,6 +19,8 @@ from burnish.tasks.submit import Submission
 from burnish.uploads.blob import UPLOAD
 
 _ENCODE: Final = msgspec.json.Encoder().encode
+#: Where a task's metadata names the row of its image, beside the ids that the client knows.
+_ROW: Final = "autoenhance_image"
 _SKIES: Final = {"CLEAR": "clear", "LOW_CLOUD": "low_cloud", "HIGH_CLOUD": "high_cloud"}
 _WINDOWS: Final = {"ONLY_WINDOWS": "windows", "WINDOWS_WITH_SKIES": "windows_with_skies"}
 #: What the vendor does to every image unless it is told not to: done where the model can, and not missed where it cannot.
@@ -114,7 +116,8 @@ def submission(
 ) -> Submission:
     """The image's task, under the id that its row names."""
     assert image.task_id is not None
-    metadata = _ENCODE({"image_id": str(image.id)})
+    ids = {"image_id": image.told, "order_id": image.order_told, _ROW: image.id}
+    metadata = _ENCODE({name: str(id_) for name, id_ in ids.items()})
     return task_of(resources, owner, image.task_id, made, uploads, metadata=metadata, dialect=NAME)
 
 
@@ -153,7 +156,7 @@ def task_of(
 
 def image_of_task(metadata: bytes | None) -> UUID | None:
     """The image that a task of ours was submitted for."""
-    found: str | None = msgspec.json.decode(metadata).get("image_id") if metadata else None
+    found: str | None = msgspec.json.decode(metadata).get(_ROW) if metadata else None
     return UUID(found) if found else None
 
 
