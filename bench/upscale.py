@@ -37,7 +37,7 @@ from burnish.engines import catalogue, wire
 from burnish.engines.catalogue import Upscale
 from burnish.engines.child import Memory
 from burnish.engines.inference import Inference
-from burnish.engines.networks import chain, device, ncnn, tiled, tiles
+from burnish.engines.networks import backend, chain, device, ncnn, tiled, tiles
 from burnish.engines.networks.streams import Streams
 
 NAME = "upscale"
@@ -139,7 +139,7 @@ def _alone(streams: Streams, network: chain.Route, pixels: Pixels, precision: st
     """The network and nothing else: its graph on the tiles of this photo, without moving a pixel."""
     height, width, _ = pixels.shape
     plan = tiles.plan(
-        height, width, margin=network.margin, most_pixels=tiled.TILE_PIXELS, at_once=streams.count
+        height, width, margin=network.margin, most_pixels=backend.TILE_PIXELS, at_once=streams.count
     )
     graph = chain.graph(network, plan.height, plan.width, bits=8)
     shares: list[list[Callable[[], Any]]] = [[] for _ in range(streams.count)]

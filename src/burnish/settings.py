@@ -106,7 +106,13 @@ class Workers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    device: str = _setting("auto", "Where networks run: auto or cpu.")
+    device: str = _setting(
+        "auto",
+        (
+            "Where networks run: cpu, cuda (an NVIDIA GPU, by torch), or auto: cuda where there is one and torch is "
+            "installed. torch-cpu is for tests."
+        ),
+    )
     precision: str = _setting("auto", "bf16, f32, or auto: bf16 where the processor has it.")
     threads: int = _setting(0, "Threads of a network, over all tasks of a worker; 0: the cores it may use.")
     max_pixels: int = _setting(70_000_000, "Largest image taken in, in pixels.")

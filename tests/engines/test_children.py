@@ -336,6 +336,27 @@ print(json.dumps([held, fence.standing, answers]))
     assert not held or all(answers.values()), answers
 
 
+@linux
+@pytest.mark.parametrize("drives_device", [False, True])
+def test_only_a_child_that_drives_a_device_may_ask_it_for_more_than_bytes(drives_device: bool) -> None:
+    """`ioctl` is refused otherwise; opening another device is refused to both."""
+    program = f"""
+import fcntl, os, termios
+from burnish.engines.sandbox import Fence
+read, _ = os.pipe()
+held = Fence(os.getppid()).few_calls(drives_device={drives_device})
+def allowed(call):
+    try:
+        call()
+    except PermissionError:
+        return False
+    return True
+print(held, allowed(lambda: fcntl.ioctl(read, termios.FIONREAD, bytes(4))), allowed(lambda: open("/dev/null")))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() in (["True", str(drives_device), "False"], ["False", "True", "True"])
+
+
 # --- What a child may say -------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,7 @@ def test_every_dependency_is_accounted_for(texts: Texts) -> None:
         *tables["project"]["dependencies"],
         *tables["project"]["optional-dependencies"]["server"],
         *tables["project"]["optional-dependencies"]["moderation"],
+        *tables["project"]["optional-dependencies"]["gpu"],
         *tables["dependency-groups"]["networks"],
         *tables["dependency-groups"]["dev"],
         *tables["build-system"]["requires"],

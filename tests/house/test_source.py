@@ -16,6 +16,10 @@ CATCH_ALLS = {
         2,
         "whatever a hostile file raises is that job's alone, and the parent hears it",
     ),
+    "src/burnish/engines/networks/gather.py": (
+        1,
+        "a batch that fails is done again tile by tile, so that each job meets its own fault",
+    ),
     "src/burnish/engines/pictures/metadata.py": (
         3,
         "EXIF is hostile; what cannot be read is left out, and told",

@@ -1,8 +1,8 @@
 """A child process and the socket to it: the parent's side, for `codec` and `inference`.
 
-A child is started with an empty environment, its end of a socket pair as standard input, nowhere to write, and a
-session of its own, so that a terminal's Ctrl-C reaches the worker alone. It dies when the worker does (Linux), or
-leaves when its socket closes. What a child says is taken as bytes of at most `wire.MAX_BYTES`.
+A child is started with an empty environment (inference may hear which GPU is its), its end of a socket pair as standard
+input, nowhere to write, and a session of its own, so that a terminal's Ctrl-C reaches the worker alone. It dies when the
+worker does (Linux), or leaves when its socket closes. What a child says is taken as bytes of at most `wire.MAX_BYTES`.
 """
 
 import asyncio
@@ -31,6 +31,9 @@ _FEW: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 #: All that a child knows of its surroundings. Networks get memory in large pages: a tile makes 63,000 page faults
 #: without, which is four per cent of its time.
 _ENVIRONMENT: Final = {"codec": _FEW, "inference": _FEW | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
+
+#: What the operator may have set for the child that drives a GPU: which one.
+_WHICH_GPU: Final = "CUDA_VISIBLE_DEVICES"
 
 _Message = TypeVar("_Message")
 
@@ -159,7 +162,7 @@ class Child:
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 - vfork and exec: two milliseconds, and no thread of its own
                 command,
-                env=_ENVIRONMENT[kind],
+                env=_environment(kind),
                 cwd="/",
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -187,6 +190,11 @@ class Child:
         self._process.kill()
         self.connection.close()
         return await asyncio.to_thread(self._process.wait)  # killed, so gone once its memory is freed
+
+
+def _environment(kind: Literal["codec", "inference"]) -> dict[str, str]:
+    gpu = os.environ.get(_WHICH_GPU) if kind == "inference" else None
+    return _ENVIRONMENT[kind] | ({} if gpu is None else {_WHICH_GPU: gpu})
 
 
 def _unnamed_file() -> int:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, cast
 from uuid import UUID
@@ -35,7 +36,7 @@ __all__ = ["Engines", "Job", "Output", "Probe", "Progress", "data_output"]
 
 _log = log.get("engines")
 
-_DEVICES: Final = ("auto", "cpu")
+_DEVICES: Final = ("auto", "cpu", "cuda", "torch-cpu")
 _PRECISIONS: Final = ("auto", "bf16", "f32")
 
 #: Between two looks at whether a network was installed or removed.
@@ -70,6 +71,10 @@ class Engines:
                 f"engines.device is {settings.device!r} and engines.precision {settings.precision!r}; "
                 f"they want one of {', '.join(_DEVICES)} and of {', '.join(_PRECISIONS)}."
             )
+        if settings.device in ("cuda", "torch-cpu") and not find_spec("torch"):
+            raise Unusable(
+                f"engines.device is {settings.device}, and torch is not installed here: pip install 'burnish[gpu]'."
+            )
         self._settings = settings
         self._codec = codec.Codec()
         self._inference = Inference(
@@ -77,6 +82,7 @@ class Engines:
             threads=settings.threads,
             precision=cast('Literal["auto", "bf16", "f32"]', settings.precision),
             models=str(models or ""),
+            device=cast('Literal["auto", "cpu", "cuda", "torch-cpu"]', settings.device),
         )
         self._models = models
         self._developer = Developer(settings, self._codec, self._inference)

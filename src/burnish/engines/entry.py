@@ -18,15 +18,16 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 import msgspec
 
 from burnish.engines import wire
 from burnish.engines.sandbox import Fence
 from burnish.engines.work import Runner, Work, view
-from burnish.errors import Failed
+from burnish.errors import Failed, Unusable
 
 #: With nothing to do for this long, inference gives back what the last job worked with: 400 MB after a megapixel,
 #: which cost 20 to 50 ms to take anew.
@@ -208,6 +209,7 @@ class _Job:
 
     def __init__(self, message: wire.Run, runner: Runner, descriptors: Sequence[int]) -> None:
         self.id = message.job
+        self.alone = message.alone
         pictures = (*message.pictures, *message.results)
         self.memory_bytes = min(
             runner.memory_bytes(bytes(message.params), message.pictures)
@@ -257,14 +259,20 @@ class _Job:
 def _inference(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
     """Load the networks, then take a tile of each job in turn, so that a long one does not hold up a short one."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # openvino does without; nothing of ours reports
-    from burnish.engines.networks.device import Device  # noqa: PLC0415 - not for the codec
-
-    device = Device(start.threads, start.precision, Path(start.models) if start.models else None)
-    runners: dict[str, Runner] = {name: importlib.import_module(name).load(device) for name in start.runners}
-    fence.close()
-    if fence.few_calls():
-        fence.standing.append("few system calls")
-    control.send(wire.Ready(tuple(fence.standing), device.facts))
+    try:
+        device = _device(start)
+        runners: dict[str, Runner] = {
+            name: importlib.import_module(name).load(device) for name in start.runners
+        }
+        fence.close()
+        if fence.few_calls(drives_device=device.gpu):
+            fence.standing.append("few system calls, and ioctl" if device.gpu else "few system calls")
+        device.backend.check()
+    except Unusable as error:
+        control.send(wire.Ready((), {}, unusable=str(error)))
+        return
+    control.send(wire.Ready(tuple(fence.standing), device.facts, watched=device.gpu))
+    device.backend.meet(lambda met: control.send(wire.Turn(met[0], met[1:])))
     jobs: deque[_Job] = deque()
     while True:
         if not jobs and not select.select([control.fileno()], [], [], _REST_SECONDS)[0]:
@@ -272,14 +280,36 @@ def _inference(control: wire.Channel, start: wire.Start, fence: Fence) -> None:
                 runner.rest()
         while not jobs or select.select([control.fileno()], [], [], 0)[0]:
             _listen(control, runners, jobs)
-            fence.limit_memory(sum(job.memory_bytes for job in jobs))
+            if not device.gpu:
+                fence.limit_memory(sum(job.memory_bytes for job in jobs))
         job = jobs.popleft()
         if jobs:
             control.send(wire.Turn(job.id))
+        device.backend.turn(job.id, alone=job.alone)
         if _step(control, job):
             jobs.append(job)
         else:
             job.leave()
+
+
+def _device(start: wire.Start) -> Any:
+    """OpenVINO, and torch beside it where networks are to run on a GPU. torch takes seconds to import, so where there is
+    no NVIDIA driver it is not asked for one.
+    """
+    from burnish.engines.networks.device import Device  # noqa: PLC0415 - not for the codec
+
+    device = Device(start.threads, start.precision, Path(start.models) if start.models else None)
+    kind = start.device
+    if kind == "auto":
+        kind = "cuda" if Path("/dev/nvidiactl").exists() and find_spec("torch") else "cpu"
+    if kind != "cpu":
+        try:
+            from burnish.engines.networks import torch_backend  # noqa: PLC0415 - an extra
+        except (ImportError, OSError) as error:  # a library of CUDA's may be missing
+            raise Unusable(f"torch does not load: {error}") from error
+        name: Literal["cuda", "cpu"] = "cuda" if kind == "cuda" else "cpu"
+        device.compute_on(torch_backend.load(name, start.threads, start.precision), gpu=kind == "cuda")
+    return device
 
 
 def _listen(control: wire.Channel, runners: dict[str, Runner], jobs: deque[_Job]) -> None:

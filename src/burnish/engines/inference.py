@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -23,16 +24,21 @@ _log = log.get("engines")
 _from_inference: Final = msgspec.msgpack.Decoder(wire.FromInference)
 _ready: Final = msgspec.msgpack.Decoder(wire.Ready)
 
+#: How often the memory of a child that drives a GPU is looked at, and what it may take beside what is stated.
+_WATCH_SECONDS: Final = 0.5
+_SLACK_BYTES: Final = 512 * 1024 * 1024
+
 #: How long a child may go on with a tile of a job that was cancelled, before it is taken for hung.
 _LEAVE_SECONDS: Final = 10.0
 
 
 class _Lost(Exception):
-    """The child is gone. `guilty`: it was at this very job."""
+    """The child is gone. `guilty`: it was at this very job; `shared`: at a batch of tiles of this job and of others."""
 
-    def __init__(self, *, guilty: bool) -> None:
+    def __init__(self, *, guilty: bool = False, shared: bool = False) -> None:
         super().__init__()
         self.guilty = guilty
+        self.shared = shared
 
 
 class _Job:
@@ -57,16 +63,20 @@ class _Job:
 class _Loaded:
     """A running child and the jobs that are in it."""
 
-    def __init__(self, child: Child, facts: dict[str, str], when_lost: Callable[[], None]) -> None:
+    def __init__(self, child: Child, ready: wire.Ready, when_lost: Callable[[], None]) -> None:
         self.child = child
-        self.facts = facts
+        self.facts = ready.facts
         self.lost = False
         self._when_lost = when_lost
         self._jobs: dict[int, _Job] = {}
-        self._turn: int | None = None
+        self._turn: tuple[int, ...] = ()
         self._leaving: dict[int, asyncio.TimerHandle] = {}
         self._count = 0
+        self._memory_bytes = 0
         self._listening = asyncio.create_task(self._listen())
+        self._watching = (
+            asyncio.create_task(self._watch(resident_bytes(child.pid))) if ready.watched else None
+        )
 
     async def run(
         self, message: wire.Run, memories: Sequence[int], progress: Callable[[float], None]
@@ -80,16 +90,18 @@ class _Loaded:
         self._count += 1
         number = self._count
         job = self._jobs[number] = _Job(progress)
+        self._memory_bytes += message.memory_bytes
         try:
             await self.child.connection.send(msgspec.structs.replace(message, job=number), memories)
             return await job.over
         except wire.Gone:
-            raise _Lost(guilty=False) from None
+            raise _Lost from None
         except asyncio.CancelledError:
             await self._leave(number)
             raise
         finally:
             self._jobs.pop(number, None)
+            self._memory_bytes -= message.memory_bytes
 
     async def drained(self) -> None:
         """Returns once no job is in it any more."""
@@ -97,8 +109,10 @@ class _Loaded:
             await asyncio.wait([job.over for job in self._jobs.values()], timeout=1.0)
 
     async def end(self) -> None:
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
+        tasks = [self._listening, *([self._watching] if self._watching else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for timer in self._leaving.values():
             timer.cancel()
         await self.child.end()
@@ -121,14 +135,25 @@ class _Loaded:
             self._when_lost()
         finally:
             only = len(self._jobs) == 1
+            shared = not only and len(self._turn) > 1
             for number, job in self._jobs.items():
-                job.end(_Lost(guilty=not self._leaving and (only or number == self._turn)))
+                at_it = not self._leaving and (only or number in self._turn)
+                job.end(_Lost(guilty=at_it and not shared, shared=at_it and shared))
+
+    async def _watch(self, loaded_bytes: int) -> None:
+        """End it when it holds more memory than when it was loaded, and what its jobs may take."""
+        while not self.lost:
+            if resident_bytes(self.child.pid) > loaded_bytes + self._memory_bytes + _SLACK_BYTES:
+                _log.warning("inference took too much memory", pid=self.child.pid)
+                self.child.kill()
+                return
+            await asyncio.sleep(_WATCH_SECONDS)
 
     def _heard(self, message: wire.FromInference) -> None:
         job = self._jobs.get(message.job)
         match message:
             case wire.Turn():
-                self._turn = message.job
+                self._turn = (message.job, *message.beside)
             case wire.Left():
                 if timer := self._leaving.pop(message.job, None):
                     timer.cancel()
@@ -148,8 +173,9 @@ class Inference:
         threads: int,
         precision: Literal["auto", "bf16", "f32"],
         models: str = "",
+        device: Literal["auto", "cpu", "cuda", "torch-cpu"] = "auto",
     ) -> None:
-        self._loads = (runners, threads or _cores(), precision, models)
+        self._loads = wire.Start(0, runners, threads or _cores(), precision, models, device)
         self._loaded: _Loaded | None = None
         self._starting = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
@@ -192,6 +218,8 @@ class Inference:
             except _Lost as lost:
                 if lost.guilty or attempt == 3:
                     break
+                if lost.shared:  # if it is this one's doing, it shows when nobody else is in it
+                    message = msgspec.structs.replace(message, alone=True)
         raise Failed(
             "internal", "The engine went down while it worked on this picture. It may be tried again."
         )
@@ -233,9 +261,36 @@ class Inference:
             return self._loaded
 
     async def _started(self) -> _Loaded:
-        child, ready = await Child.start("inference", wire.Start(os.getpid(), *self._loads), _ready)
+        """A child that is ready; where nobody insists on a GPU, one that fails is left alone from then on."""
+        try:
+            child, ready = await _start(self._loads)
+        except Unusable as error:
+            if self._loads.device != "auto":
+                raise
+            _log.warning("networks go to the processor", why=str(error))
+            self._loads = msgspec.structs.replace(self._loads, device="cpu")
+            child, ready = await _start(self._loads)
         _log.info("inference ready", pid=child.pid, confined=ready.confined, **ready.facts)
-        return _Loaded(child, ready.facts, self._revive)
+        return _Loaded(child, ready, self._revive)
+
+
+async def _start(start: wire.Start) -> tuple[Child, wire.Ready]:
+    """Raises Unusable: as `Child.start`, or what the child itself says."""
+    mine = msgspec.structs.replace(start, parent_pid=os.getpid())
+    child, ready = await Child.start("inference", mine, _ready)
+    if ready.unusable:
+        await child.end()
+        raise Unusable(ready.unusable)
+    return child, ready
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process holds in memory; 0 where that cannot be seen, or it is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cores() -> int:

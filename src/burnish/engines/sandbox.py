@@ -49,6 +49,8 @@ _ALLOWED: Final = {
     "set_robust_list": (273, 99), "pselect6": (270, 72), "ppoll": (271, 73), "prlimit64": (302, 261),
     "getcpu": (309, 168), "newfstatat": (262, 79), "getrandom": (318, 278), "membarrier": (324, 283), "rseq": (334, 293),
 }  # fmt: skip
+#: Driving a device that is already open.
+_IOCTL: Final = (16, 29)
 _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
 _SECCOMP: Final = (317, 277)
@@ -100,8 +102,8 @@ class Fence:
         if os.getppid() != (parent_pid or self._parent_pid):
             os._exit(1)
 
-    def few_calls(self) -> bool:
-        """Let the kernel refuse whatever is not in `_ALLOWED`, in every thread; for good.
+    def few_calls(self, *, drives_device: bool = False) -> bool:
+        """Let the kernel refuse whatever is not in `_ALLOWED`, in every thread; for good. `drives_device`: allow ioctl.
 
         Opening a file, making a socket, starting or signalling a process then fail with EPERM.
         """
@@ -109,7 +111,7 @@ class Fence:
         if not _LINUX or machine is None:
             return False
         column, arch = machine
-        program = _filter(column, arch)
+        program = _filter(column, arch, [_IOCTL[column]] if drives_device else [])
         buffer = ctypes.create_string_buffer(program, len(program))
         head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
         # One filter for all threads, and none of the slow mitigations that it would bring along.
@@ -142,7 +144,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _filter(column: int, arch: int) -> bytes:
+def _filter(column: int, arch: int, more: list[int]) -> bytes:
     """The seccomp program: another architecture dies, what is allowed passes, the rest is EPERM.
 
     `clone` passes for threads only. `clone3` hides its flags from us, so it is not there, and libc asks `clone`.
@@ -150,7 +152,7 @@ def _filter(column: int, arch: int) -> bytes:
     load, equal, bits_set, answer = 0x20, 0x15, 0x45, 0x06
     allow, kill = 0x7FFF_0000, 0x8000_0000
     eperm, enosys = 0x0005_0000 | _EPERM, 0x0005_0000 | _ENOSYS
-    numbers = sorted(number for numbers in _ALLOWED.values() if (number := numbers[column]) >= 0)
+    numbers = sorted([*more, *(number for numbers in _ALLOWED.values() if (number := numbers[column]) >= 0)])
 
     def line(code: int, value: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
         return struct.pack("HBBI", code, jump_true, jump_false, value)

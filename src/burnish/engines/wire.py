@@ -320,18 +320,23 @@ class Start(Message, frozen=True):
     threads: int = 1
     precision: Literal["auto", "bf16", "f32"] = "auto"
     models: str = ""
+    device: Literal["auto", "cpu", "cuda", "torch-cpu"] = "cpu"
 
 
 class Ready(Message, frozen=True):
-    """A child has loaded. `confined`: the fences that stand round it; `facts`: what it found out about the machine."""
+    """A child has loaded, or says why it did not: `unusable`. `confined`: the fences that stand round it; `facts`: what it
+    found out about the machine; `watched`: its address space says nothing, so its memory is for the parent to watch.
+    """
 
     confined: tuple[str, ...]
     facts: dict[str, str]
+    watched: bool = False
+    unusable: str = ""
 
 
 class Run(Message, frozen=True):
     """Run the runner: the memories sent along hold the pixels of `pictures`, then room for those of `results`. `mark`: the
-    text of watermarks.
+    text of watermarks. `alone`: nothing of it is computed in one batch with another job's.
     """
 
     job: int
@@ -342,6 +347,7 @@ class Run(Message, frozen=True):
     results: tuple[Picture, ...]
     memory_bytes: int
     mark: str = ""
+    alone: bool = False
 
 
 class Cancel(Message, frozen=True):
@@ -351,9 +357,12 @@ class Cancel(Message, frozen=True):
 
 
 class Turn(Message, frozen=True):
-    """The child takes up `job`; sent only while it has several, so that a crash can be laid at one door."""
+    """The child takes up `job`; sent only while it has several, so that a crash can be laid at one door. `beside`: jobs
+    whose tiles it computes in the same batch, so that it cannot.
+    """
 
     job: int
+    beside: tuple[int, ...] = ()
 
 
 class Progress(Message, frozen=True):

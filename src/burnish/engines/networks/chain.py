@@ -74,7 +74,7 @@ class Route(Struct, frozen=True):
     @property
     def margin(self) -> int:
         """Pixels of context on every side of the input."""
-        return _contexts(self)[0]
+        return contexts(self)[0]
 
 
 def from_pixel_shuffle(layers: list[Layer]) -> Chain:
@@ -145,7 +145,7 @@ def graph(route: Route, height: int, width: int, *, bits: int, bound: bool = Fal
     input, as alpha needs it.
     """
     kind, unit = (np.uint8, 1) if bits == 8 else (np.uint16, 257)
-    context = _contexts(route)
+    context = contexts(route)
     shape = [1, height + 2 * context[0], width + 2 * context[0], route.channels]
     source = ops.parameter(shape, kind)
     first = ops.transpose(ops.convert(source, np.float32), _integers(0, 3, 1, 2))
@@ -164,7 +164,7 @@ def graph(route: Route, height: int, width: int, *, bits: int, bound: bool = Fal
     return ov.Model([ops.transpose(value, _integers(0, 2, 3, 1))], [source])
 
 
-def _contexts(route: Route) -> list[int]:
+def contexts(route: Route) -> list[int]:
     """Pixels of context that each chain needs on every side of what it is given."""
     needed: list[int] = []
     for chain in reversed(route.chains):

@@ -1,4 +1,8 @@
-"""What networks are computed on: one OpenVINO, the threads of all runners together, and the precision that pays here."""
+"""What networks are computed on: one OpenVINO, the threads of all runners together, and the precision that pays here.
+
+Detectors and masks run on OpenVINO everywhere; the networks that make pictures run on `backend`, which is OpenVINO too
+where no GPU takes its place.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -6,6 +10,7 @@ from typing import Final
 import cv2
 import openvino as ov
 
+from burnish.engines.networks.backend import Backend, OpenVino
 from burnish.engines.networks.streams import Streams
 
 #: Tiles computed at the same time, each on its share of the threads. Threads of one tile wait for each other at every
@@ -28,7 +33,14 @@ class Device:
             able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "bf16" if "BF16" in able else "f32"
         self.precision = precision
+        self.backend: Backend = OpenVino(self.core, self.streams, precision)
+        self.gpu = False
         self.facts = {
             "precision": precision,
             "device": str(self.core.get_property("CPU", "FULL_DEVICE_NAME")),
         }
+
+    def compute_on(self, backend: Backend, *, gpu: bool) -> None:
+        """Have pictures made by another backend from now on."""
+        self.backend, self.gpu = backend, gpu
+        self.facts |= backend.facts

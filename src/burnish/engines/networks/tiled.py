@@ -6,8 +6,8 @@ of Real-ESRGAN's compact network (`video`). Speed, quality and what was tried: d
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import cache, partial
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 import cv2
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from burnish.engines.networks import chain as chains
 from burnish.engines.networks import ncnn, tiles
+from burnish.engines.networks.backend import Network, Part
 from burnish.engines.networks.chain import Chain, Route
 from burnish.engines.networks.device import Device
 from burnish.engines.wire import Picture
@@ -28,12 +29,10 @@ PHOTO: Final = (*_WAIFU, "models-upconv_7_photo", "noise1_scale2.0x_model.param"
 _DENOISING: Final = (*_WAIFU, "models-upconv_7_photo", "noise3_scale2.0x_model.param")
 _ART: Final = (*_WAIFU, "models-upconv_7_anime_style_art_rgb", "noise1_scale2.0x_model.param")
 
-#: Pixels of a tile that goes through a network once: two such take three seconds on two cores, then others have a turn.
-TILE_PIXELS: Final = 3 << 17
-#: Memory of a graph at work, for a pixel of a tile and a pass: 690 and 830 measured, and some more.
-_BYTES_PER_PIXEL: Final = 1100
 #: Beside the tile: what compiling takes, and the smallest graphs.
 _BYTES_AT_LEAST: Final = 192 * 1024 * 1024
+#: Tiles that measure one of a few sides are at most so many times as large as what they cover.
+_ROUNDED: Final = 3
 _SHAPES_KEPT: Final = 24
 
 #: Gray levels by which the network's own answer to a flat surface is measured.
@@ -81,11 +80,9 @@ def load(device: Device) -> "Tiled":
 class Tiled:
     """Loaded networks."""
 
-    def __init__(self, device: Device, tile_pixels: int = TILE_PIXELS) -> None:
-        self._core = device.core
-        self._streams = device.streams
-        self._precision = device.precision
-        self._tile_pixels = tile_pixels
+    def __init__(self, device: Device, tile_pixels: int | None = None) -> None:
+        self._backend = device.backend
+        self._tile_pixels = tile_pixels or device.backend.tile_pixels
         self._networks = {
             "video": chains.from_pixel_shuffle(ncnn.read(ncnn.find(*VIDEO))),
             "photo": chains.from_deconvolution(ncnn.read(ncnn.find(*PHOTO))),
@@ -93,7 +90,7 @@ class Tiled:
             "art": chains.from_deconvolution(ncnn.read(ncnn.find(*_ART))),
         }
         self._chains: dict[tuple[Step, bool, int], Chain] = {}
-        self._compiled: OrderedDict[tuple[_Variant, int, int], list[Any]] = OrderedDict()
+        self._compiled: OrderedDict[tuple[_Variant, int, int], Network] = OrderedDict()
 
     def prepare(self, way: Way) -> None:
         """Have what 8-bit colour pictures need, but for their shape."""
@@ -103,8 +100,9 @@ class Tiled:
         """What `paint` needs beside the pixels that come and go; every way about the same, as long ones have small tiles."""
         graphs = 2 if picture.channels in (2, 4) else 1
         depth = picture.bits // 8
-        at_once = min(picture.pixels, self._streams.count * self._tile_pixels)
-        return _BYTES_AT_LEAST + graphs * depth * at_once * _BYTES_PER_PIXEL
+        most = self._backend.at_once * self._tile_pixels
+        at_once = min(picture.pixels * (_ROUNDED if self._backend.sides else 1), most)
+        return _BYTES_AT_LEAST + graphs * depth * at_once * self._backend.bytes_per_pixel
 
     def paint(self, way: Way, pixels: Pixels, made: Pixels) -> Iterator[float]:
         """Fill `made`, `[H * scale, W * scale, C]`, from `pixels`; yields the part that is done, after every round of tiles.
@@ -118,16 +116,19 @@ class Tiled:
         count = 1 if gray else 3
         plan = self._plan(colours, *pixels.shape[:2])
         self._release(*((variant, plan.height, plan.width) for variant in (colours, alpha)))
-        for first in range(0, len(plan.tiles), self._streams.count):
-            tiles_now = plan.tiles[first : first + self._streams.count]
-            self._round(colours, pixels[..., :count], made[..., :count], plan, tiles_now)
+        for first in range(0, len(plan.tiles), self._backend.at_once):
+            tiles_now = plan.tiles[first : first + self._backend.at_once]
+            for _ in self._round(colours, pixels[..., :count], made[..., :count], plan, tiles_now):
+                yield first / len(plan.tiles)
             if pixels.shape[2] > count:
-                self._round(alpha, pixels[..., count:], made[..., count:], plan, tiles_now)
+                for _ in self._round(alpha, pixels[..., count:], made[..., count:], plan, tiles_now):
+                    yield first / len(plan.tiles)
             yield (first + len(tiles_now)) / len(plan.tiles)
 
     def rest(self) -> None:
         """Give back what the graphs worked with; they stay compiled."""
         self._release()
+        self._backend.rest()
 
     def _plan(self, variant: _Variant, height: int, width: int) -> tiles.Plan:
         route = self._route(variant)
@@ -136,7 +137,8 @@ class Tiled:
             width,
             margin=route.margin,
             most_pixels=max(1, self._tile_pixels // route.zoom**2),
-            at_once=self._streams.count,
+            at_once=self._backend.at_one_price,
+            sides=self._backend.sides,
             compiled=((h, w) for known, h, w in self._compiled if known == variant),
         )
 
@@ -147,46 +149,47 @@ class Tiled:
         made: Pixels,
         plan: tiles.Plan,
         tiles_now: tuple[tuple[int, int], ...],
-    ) -> None:
-        """Compute some tiles of `source` at the same time, into their places in `made`."""
+    ) -> Iterator[None]:
+        """Compute some tiles of `source` at the same time, into their places in `made`; a step is another job's chance."""
         route = self._route(variant)
         scale = round(route.scale * variant.way.enlarged)
         margin = route.margin + variant.beside
 
-        def compute(graph: Any, top: int, left: int) -> None:
-            window = tiles.window(source, top, left, plan.height, plan.width, margin)
+        def part(top: int, left: int) -> Part:
             place = made[
                 top * scale : (top + plan.height) * scale, left * scale : (left + plan.width) * scale
             ]
-            if variant.bound and window.min() == window.max():
-                place[...] = window.flat[0]
-            elif variant.beside:
-                _enlarge(_computed(graph, window), place, route, variant)
-            else:
-                _unfold(_computed(graph, window), place, route.k)
 
-        graphs = self._graphs(variant, plan.height, plan.width)
-        self._streams.each(
-            partial(compute, graph, top, left) for graph, (top, left) in zip(graphs, tiles_now, strict=False)
-        )
+            def cut() -> Pixels | None:
+                window = tiles.window(source, top, left, plan.height, plan.width, margin)
+                if variant.bound and window.min() == window.max():
+                    place[...] = window.flat[0]
+                    return None
+                return window
 
-    def _graphs(self, variant: _Variant, height: int, width: int) -> list[Any]:
-        """The networks for tiles of this shape, for each stream."""
+            def put(blocks: Pixels) -> None:
+                if variant.beside:
+                    _enlarge(blocks, place, route, variant)
+                else:
+                    _unfold(blocks, place, route.k)
+
+            return Part(cut, put)
+
+        network = self._network(variant, plan.height, plan.width)
+        return network.compute([part(top, left) for top, left in tiles_now])
+
+    def _network(self, variant: _Variant, height: int, width: int) -> Network:
+        """The networks for tiles of this shape."""
         key = (variant, height, width)
         if key not in self._compiled:
             beside = 2 * variant.beside
-            self._compiled[key] = self._compile(
+            self._compiled[key] = self._backend.compile(
                 self._route(variant), height + beside, width + beside, bits=variant.bits, bound=variant.bound
             )
             if len(self._compiled) > _SHAPES_KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return self._compiled[key]
-
-    def _compile(self, route: Route, height: int, width: int, *, bits: int, bound: bool = False) -> list[Any]:
-        graph = chains.graph(route, height, width, bits=bits, bound=bound)
-        # 16 bits are kept only by single precision, which has 24 to bf16's 8.
-        return self._streams.compile(self._core, graph, self._precision if bits == 8 else "f32")
 
     def _route(self, variant: _Variant) -> Route:
         return Route(tuple(self._chain(step, variant.gray, variant.bits) for step in variant.way.steps))
@@ -213,14 +216,14 @@ class Tiled:
         """
         size = 8
         route = Route((chain,))
-        graph, *_ = self._compile(route, size, size, bits=bits)
+        network = self._backend.compile(route, size, size, bits=bits)
         unit = 1 if bits == 8 else 257
         kind = np.uint8 if bits == 8 else np.uint16
         full = size + 2 * route.margin
         given = np.array([level * unit for level in _LEVELS], np.float64)
         got = np.array(
             [
-                _computed(graph, np.full((full, full, chain.channels), level, kind)).mean((0, 1))
+                network.computed(np.full((full, full, chain.channels), level, kind)).mean((0, 1))
                 for level in given.astype(kind)
             ]
         )
@@ -228,17 +231,9 @@ class Tiled:
         return msgspec.structs.replace(chain, gain=gain.astype(np.float32))
 
     def _release(self, *kept: tuple[_Variant, int, int]) -> None:
-        for key, graphs in self._compiled.items():
+        for key, network in self._compiled.items():
             if key not in kept:
-                for graph in graphs:
-                    graph.release_memory()
-
-
-def _computed(graph: Any, window: Pixels) -> Pixels:
-    """[H + 2m, W + 2m, C] through a graph: [H', W', k * k * C]."""
-    answer = graph.create_infer_request().infer([window[None]], share_inputs=True, share_outputs=True)
-    blocks: Pixels = answer[0][0]
-    return blocks
+                network.release()
 
 
 def _unfold(blocks: Pixels, place: Pixels, k: int) -> None:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 #: What compiling a shape costs, in pixels that could be computed in its time: 50 ms on two cores.
 COMPILE_PIXELS = 16_000
+#: What starting a tile's layers one by one costs a GPU, in the same way: an estimate, not measured.
+LAUNCH_PIXELS = 32_000
 
 
 class Plan(Struct, frozen=True):
@@ -31,9 +33,12 @@ def plan(
     margin: int,
     most_pixels: int,
     at_once: int = 1,
+    sides: tuple[int, ...] = (),
     compiled: Iterable[tuple[int, int]] = (),
 ) -> Plan:
     """The cheapest way to cover a picture with tiles of at most `most_pixels`, of which `at_once` are computed together.
+
+    `sides`: tiles measure one of these each way and nothing is compiled; the smallest where `most_pixels` is less.
 
     A tile costs its own pixels and, as each layer eats a pixel of it, about half its context; a place in the last
     round that stays empty costs as much as a tile.
@@ -42,11 +47,17 @@ def plan(
     def cost(shape: tuple[int, int]) -> int:
         tiles = -(-height // shape[0]) * -(-width // shape[1])
         rounds = -(-tiles // at_once)
-        new = 0 if shape in known else COMPILE_PIXELS
-        return rounds * at_once * (shape[0] + margin) * (shape[1] + margin) + new
+        computed = rounds * at_once * (shape[0] + margin) * (shape[1] + margin)
+        if sides:
+            return computed + tiles * LAUNCH_PIXELS
+        return computed + (0 if shape in known else COMPILE_PIXELS)
 
     known = set(compiled)
-    best = min((*_shapes(height, width, most_pixels, at_once), *sorted(known)), key=cost)
+    if sides:
+        fitting = [shape for shape in product(sides, sides) if shape[0] * shape[1] <= most_pixels]
+        best = min(fitting or [(min(sides), min(sides))], key=cost)
+    else:
+        best = min((*_shapes(height, width, most_pixels, at_once), *sorted(known)), key=cost)
     tops, lefts = _starts(height, best[0]), _starts(width, best[1])
     return Plan(*best, tuple(product(tops, lefts)))
 
