@@ -92,7 +92,9 @@ def test_every_tier_costs_what_the_table_says(name: str, pixels: int, due: int) 
     assert cost(name, pixels) == due
 
 
-@pytest.mark.parametrize(("name", "due"), [("segmentation", 20), ("moderation", 5), ("noop", 1)])
+@pytest.mark.parametrize(
+    ("name", "due"), [("segmentation", 20), ("moderation", 5), ("rendering", 0), ("grouping", 0), ("noop", 1)]
+)
 def test_a_flat_price_is_one_task(name: str, due: int) -> None:
     """The same whether anything is known of the output or not."""
     rule = PRICES.rules[name]
@@ -132,7 +134,9 @@ def test_every_cell_of_video_costs_what_the_table_says(
 
 def test_the_shipped_table_has_these_rules_and_no_others() -> None:
     """Whatever is sold stands in the tests too."""
-    assert set(PRICES.rules) == {*TIERS, *TABLES, "segmentation", "moderation", "noop"}
+    assert set(PRICES.rules) == {
+        *TIERS, *TABLES, "segmentation", "moderation", "rendering", "grouping", "noop",
+    }  # fmt: skip
     assert PRICES.version == 1
 
 
@@ -272,7 +276,8 @@ def test_a_price_is_whole_positive_and_inside_the_bounds(rule: Rule, measure: Me
     priced = price(rule, measure)
     lowest, highest = bounds(rule)
     assert type(priced.credits) is int
-    assert priced.credits == sum(line.credits for line in priced.breakdown) > 0
+    assert priced.credits == sum(line.credits for line in priced.breakdown)
+    assert priced.credits > 0 or rule == Flat(credits=0)  # what is free says so
     assert all(line.quantity * line.each == line.credits for line in priced.breakdown)
     assert lowest <= priced.credits
     assert highest is None or priced.credits <= highest

@@ -50,7 +50,7 @@ async def test_nothing_is_opened_with_prices_that_mean_nothing(tmp_path: Path) -
     """The start stops before a directory or a database is touched; the models' rules are asked for."""
     file, data = tmp_path / "prices.toml", tmp_path / "data"
     file.write_text("version = 1\n[rules.noop]\nunit = 'task'\ncredits = 1\n")
-    with pytest.raises(Unusable, match="lack the rules photo-standard"):
+    with pytest.raises(Unusable, match="lack the rules grouping, "):
         async with open_resources(Settings(data=data, prices=str(file))):
             pass
     assert not data.exists()

@@ -72,7 +72,7 @@ async def test_a_deadline_is_the_models_unless_the_service_allows_less(visitor: 
 
 
 WRONG_BODIES: list[tuple[object, str, str | None]] = [
-    ({"model": "sharpen", "input": {}}, "unknown_model", "model"),
+    ({"model": "paint", "input": {}}, "unknown_model", "model"),
     ({"model": "noop"}, "missing_field", "input"),
     ({"input": {}}, "missing_field", "model"),
     ({"model": 7, "input": {}}, "invalid", "model"),

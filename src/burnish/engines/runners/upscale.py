@@ -142,6 +142,9 @@ class Upscaler:
         faithful = np.empty((source.shape[0] * scale, source.shape[1] * scale, count), pixels.dtype)
         for _ in self._networks.paint(WAYS["faithful"][scale], source, faithful):
             pass
+        if scale > 1:
+            for _ in settle.settle(source, faithful, scale):
+                pass
         down, across = (
             ((np.arange(size * scale) + 0.5) / scale + start - at) / radius
             for at, start, size in zip(middle, (top, left), source.shape, strict=False)
