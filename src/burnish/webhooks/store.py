@@ -169,6 +169,10 @@ async def free_receivers(
     """
     await tx.execute(
         """
+        WITH held AS (
+            -- In the order in which whoever owes them something takes them.
+            SELECT id FROM receivers WHERE id = ANY($1) ORDER BY id FOR UPDATE
+        )
         UPDATE receivers r SET
             lease_id = NULL, leased_until = NULL, used_at = $7, proven = r.proven OR n.accepted, failures = n.failures,
             failing_since = n.failing_since,
@@ -180,6 +184,7 @@ async def free_receivers(
              CROSS JOIN LATERAL (
                  SELECT min(due_at) AS due_at FROM deliveries WHERE receiver = n.id AND state = 'due'
              ) AS next
+             JOIN held ON held.id = n.id
         WHERE r.id = n.id AND r.lease_id = n.lease_id
         """,
         *zip(*receivers, strict=True),
