@@ -11,7 +11,7 @@ from burnish.keys.store import ensure_account
 from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import Database
 from burnish.uploads import store
-from burnish.uploads.blob import UPLOAD, Blob
+from burnish.uploads.blob import new_upload
 from burnish.uploads.keep import keep_object
 
 _NAME: Final = "photo.jpg"
@@ -30,9 +30,9 @@ async def keep_sample(db: Database, blobs: Blobs, retention_seconds: int) -> UUI
     expires_at = now + timedelta(seconds=retention_seconds)
     async with db.transaction() as tx:
         account_id = await ensure_account(tx, new_id(), "default", now)
-        blob = Blob(
-            upload_id, account_id, "live", UPLOAD, None, _NAME, "image/jpeg", len(picture), None,
-            None, None, None, None, None, None, None, None, None, now, expires_at,
+        blob = new_upload(
+            upload_id, account_id, "live", filename=_NAME, declared_type="image/jpeg", declared_size=len(picture),
+            created_at=now, expires_at=expires_at,
         )  # fmt: skip
         await store.insert_upload(tx, blob)
         await store.set_arrived(tx, upload_id, kept.key, kept.size_bytes, kept.sha256, now, expires_at)

@@ -45,6 +45,43 @@ class Blob:
     frame_rate: float | None = None
 
 
+def new_upload(
+    id_: UUID,
+    account_id: UUID,
+    environment: str,
+    *,
+    filename: str,
+    declared_type: str | None,
+    declared_size: int | None,
+    declared_hash: bytes | None = None,
+    created_at: datetime,
+    expires_at: datetime,
+) -> Blob:
+    """An upload whose bytes have not come."""
+    return Blob(
+        id=id_,
+        account_id=account_id,
+        environment=environment,
+        kind=UPLOAD,
+        task_id=None,
+        filename=filename,
+        declared_type=declared_type,
+        declared_size=declared_size,
+        declared_hash=declared_hash,
+        object_key=None,
+        size_bytes=None,
+        sha256=None,
+        arrived_at=None,
+        type=None,
+        width=None,
+        height=None,
+        frames=None,
+        fault=None,
+        created_at=created_at,
+        expires_at=expires_at,
+    )
+
+
 def kept_seconds(environment: str, seconds: int) -> int:
     """How long media of this environment is kept, where others are kept for so long."""
     return min(seconds, _TEST_SECONDS) if environment == "test" else seconds

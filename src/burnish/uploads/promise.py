@@ -11,7 +11,7 @@ from burnish.ids import new_id
 from burnish.settings import Uploads
 from burnish.storage.postgres import LOST, Connection, Database, away
 from burnish.uploads import store
-from burnish.uploads.blob import UPLOAD, Blob
+from burnish.uploads.blob import Blob, new_upload
 
 _LONGEST_NAME: Final = 255
 
@@ -48,25 +48,14 @@ async def promise(
             param="size_bytes",
             details={"max_bytes": settings.max_bytes},
         )
-    blob = Blob(
-        id=upload_id or new_id(),
-        account_id=account_id,
-        environment=environment,
-        kind=UPLOAD,
-        task_id=None,
+    blob = new_upload(
+        upload_id or new_id(),
+        account_id,
+        environment,
         filename=shown(filename),
         declared_type=content_type,
         declared_size=size_bytes,
         declared_hash=sha256,
-        object_key=None,
-        size_bytes=None,
-        sha256=None,
-        arrived_at=None,
-        type=None,
-        width=None,
-        height=None,
-        frames=None,
-        fault=None,
         created_at=now,
         expires_at=now + timedelta(seconds=arrival_seconds or settings.arrival_seconds),
     )

@@ -17,7 +17,7 @@ from burnish.settings import Uploads
 from burnish.storage.blobs import Blobs
 from burnish.storage.postgres import LOST, Database, away
 from burnish.uploads import store
-from burnish.uploads.blob import UPLOAD, Blob, kept_seconds
+from burnish.uploads.blob import Blob, kept_seconds, new_upload
 from burnish.uploads.keep import keep_object
 from burnish.uploads.promise import shown
 
@@ -78,25 +78,13 @@ async def keep(
     name, id_ = shown(filename), new_id()
     kept = await keep_object(db, blobs, chunks, account_id, id_, max_bytes=settings.max_bytes)
     expires_at = now + timedelta(seconds=kept_seconds(environment, settings.retention_seconds))
-    blob = Blob(
-        id=id_,
-        account_id=account_id,
-        environment=environment,
-        kind=UPLOAD,
-        task_id=None,
+    blob = new_upload(
+        id_,
+        account_id,
+        environment,
         filename=name,
         declared_type=content_type,
         declared_size=kept.size_bytes,
-        declared_hash=None,
-        object_key=None,
-        size_bytes=None,
-        sha256=None,
-        arrived_at=None,
-        type=None,
-        width=None,
-        height=None,
-        frames=None,
-        fault=None,
         created_at=now,
         expires_at=expires_at,
     )

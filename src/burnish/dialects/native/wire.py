@@ -43,7 +43,6 @@ Scrap = (
 Moment = Annotated[datetime, Meta(tz=True)]
 _ENCODE: Final = msgspec.json.Encoder().encode
 _METADATA_BYTES: Final = 8192
-_KEY_BYTES: Final = 255
 #: Python's `$` lets a newline follow, JSON Schema's does not; this one means the end in both.
 _END: Final = r"$(?!\n)"
 

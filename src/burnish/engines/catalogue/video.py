@@ -179,47 +179,41 @@ def _rate(params: Struct, rate: float) -> float:
 RUNNER: Final = "burnish.engines.runners.film"
 _LIMITS: Final = Limits(max_pixels=_MOST_PIXELS, max_output_pixels=_MOST_PIXELS, types=FILMS_IN)
 
+
+def _model(name: str, description: str, parameters: type[Struct], price: str) -> Model:
+    return Model(
+        name=name,
+        description=description,
+        runner=RUNNER,
+        lane="heavy",
+        parameters=parameters,
+        price=price,
+        sources=("video",),
+        limits=_LIMITS,
+        size=_size,
+        rate=_rate,
+        film=True,
+        deadline_seconds=_DAY_SECONDS,
+    )
+
+
 MODELS: Final = (
-    Model(
-        name="video-upscale",
-        description="Films twice or four times as large, or of a size that is given; noise taken out on request.",
-        runner=RUNNER,
-        lane="heavy",
-        parameters=VideoUpscale,
-        price="video-standard",
-        sources=("video",),
-        limits=_LIMITS,
-        size=_size,
-        rate=_rate,
-        film=True,
-        deadline_seconds=_DAY_SECONDS,
+    _model(
+        "video-upscale",
+        "Films twice or four times as large, or of a size that is given; noise taken out on request.",
+        VideoUpscale,
+        "video-standard",
     ),
-    Model(
-        name="video-denoise",
-        description="Films with less noise, told from what is there by the frames before and after.",
-        runner=RUNNER,
-        lane="heavy",
-        parameters=VideoDenoise,
-        price="video-standard",
-        sources=("video",),
-        limits=_LIMITS,
-        size=_size,
-        rate=_rate,
-        film=True,
-        deadline_seconds=_DAY_SECONDS,
+    _model(
+        "video-denoise",
+        "Films with less noise, told from what is there by the frames before and after.",
+        VideoDenoise,
+        "video-standard",
     ),
-    Model(
-        name="video-interpolate",
-        description="Films with more frames a second, up to 120, made from those before and after.",
-        runner=RUNNER,
-        lane="heavy",
-        parameters=VideoInterpolate,
-        price="video-frame-interpolation",
-        sources=("video",),
-        limits=_LIMITS,
-        size=_size,
-        rate=_rate,
-        film=True,
-        deadline_seconds=_DAY_SECONDS,
+    _model(
+        "video-interpolate",
+        "Films with more frames a second, up to 120, made from those before and after.",
+        VideoInterpolate,
+        "video-frame-interpolation",
     ),
 )

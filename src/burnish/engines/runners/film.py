@@ -29,7 +29,6 @@ _BYTES_AT_LEAST: Final = 64 * 1024 * 1024
 
 def load(device: Device) -> "Films":
     """Raises Unusable: the weights are not installed."""
-    cv2.setNumThreads(device.threads)
     return Films(tiled.load(device))
 
 
