@@ -213,7 +213,8 @@ async def _end_worker(worker: asyncio.subprocess.Process) -> None:
     assert worker.stdin is not None
     worker.stdin.close()
     try:
-        await asyncio.wait_for(worker.wait(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await worker.wait()
     except TimeoutError:
         worker.kill()
         await worker.wait()

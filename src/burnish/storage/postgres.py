@@ -90,7 +90,8 @@ class Database:
         with self.news.subscribed("clock", self._ask_time.set):
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._ask_time.wait(), _TIME_SECONDS)
+                    async with asyncio.timeout(_TIME_SECONDS):
+                        await self._ask_time.wait()
                 self._ask_time.clear()
                 with contextlib.suppress(TimeoutError, asyncpg.PostgresError, *LOST):
                     await self._hear_time()
@@ -126,7 +127,8 @@ class Database:
         await self.news.close()
         for pool in (self._durable, self._brief, self._relaxed):
             try:
-                await asyncio.wait_for(pool.close(), 2)
+                async with asyncio.timeout(2):
+                    await pool.close()
             except (TimeoutError, *LOST):
                 pool.terminate()
 
@@ -215,7 +217,8 @@ class News:
     async def close(self) -> None:
         """What was announced is still sent, when the server is there."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_sent.wait(), 1)
+            async with asyncio.timeout(1):
+                await self._all_sent.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

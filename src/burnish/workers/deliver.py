@@ -66,7 +66,8 @@ class Delivering:
                         turn.add_done_callback(done)
                     if len(claimed) < room or not room:
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(wake.wait(), pause)
+                            async with asyncio.timeout(pause):
+                                await wake.wait()
         finally:
             for turn in turns:
                 turn.cancel()

@@ -190,7 +190,8 @@ class Worker:
                     started.add_done_callback(done)
                 if (len(claimed) < room or room <= 0) and not self._stopping:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(wake.wait(), self._settings.workers.poll_seconds)
+                        async with asyncio.timeout(self._settings.workers.poll_seconds):
+                            await wake.wait()
                 if pause_seconds:
                     await asyncio.sleep(pause_seconds)
 
@@ -277,7 +278,8 @@ class Worker:
     async def _upkeep(self) -> None:
         """Progress when it changed, leases at a third of their time, both at once when something was announced."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._upkeep_now.wait(), _UPKEEP_SECONDS)
+            async with asyncio.timeout(_UPKEEP_SECONDS):
+                await self._upkeep_now.wait()
         now = asyncio.get_running_loop().time()
         everything = (
             self._upkeep_now.is_set() or now - self._renewed >= self._settings.tasks.lease_seconds / 3
@@ -292,7 +294,8 @@ class Worker:
     async def _go_on(self) -> None:
         """What dialects make of ends: when a task of theirs has ended here, and as often as is swept, for those that ended elsewhere."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._go_on_now.wait(), self._settings.workers.sweep_seconds)
+            async with asyncio.timeout(self._settings.workers.sweep_seconds):
+                await self._go_on_now.wait()
         self._go_on_now.clear()
         for go_on in _GO_ON:
             await go_on(self._resources)
