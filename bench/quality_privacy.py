@@ -11,10 +11,13 @@ from skimage import data
 
 from burnish.engines.photos.plates import find_plates
 
-_scenes = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "scenes.py"))
+_tests = Path(__file__).parents[1] / "tests"
+_scenes = runpy.run_path(str(_tests / "scenes.py"))
+_facade = runpy.run_path(str(_tests / "engines" / "facade.py"))
 WIDTHS = (50, 70, 100, 140, 200, 300)
 EACH = 60
-GOAL = {"recall_from_140": 0.9}
+FRONTS = 24
+GOAL = {"recall_from_140": 0.9, "taken_for_plates": 2}
 WITHOUT = (
     *(
         "astronaut",
@@ -64,13 +67,25 @@ def privacy_() -> Section:
         ["width of the plate, pixels", "pictures", "recall", "taken for one beside it"], rows
     )
     table += f"\n\nOn {len(WITHOUT)} photos without a plate: {wrong or 'none'}."
+    table += f" On {FRONTS} drawn house fronts of white-framed windows: {_on_fronts()}."
     recall = float(np.mean(wide))
     return Section(
         table,
         figures={"recall_from_140": round(recall, 3), "taken_for_plates": sum(taken.values())},
         goal=GOAL,
-        holds=recall >= GOAL["recall_from_140"],
+        holds=recall >= GOAL["recall_from_140"] and sum(taken.values()) <= GOAL["taken_for_plates"],
     )
+
+
+def _on_fronts() -> int:
+    """Places taken for plates on house fronts, seen askew and from near and far."""
+    rng, taken = np.random.default_rng(5), 0
+    for seed in range(FRONTS):
+        roll, pitch = rng.uniform(-6, 6, 2)
+        width = (450, 900, 1400)[seed % 3]
+        front = _facade["seen"](_facade["facade"](seed=100 + seed), roll, pitch, width, width * 5 // 7)
+        taken += len(find_plates(cv2.cvtColor(front, cv2.COLOR_RGB2GRAY)))
+    return taken
 
 
 def _gray(name: str) -> np.ndarray:

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.engines.photos import lettering
+
 Gray = NDArray[Any]
 
 #: Copies that are looked at: the first has so many pixels, and is at most twice as large as the picture, so that small
@@ -25,8 +27,6 @@ _LOW, _HIGH = 8, 40
 _SLIM: Final = (0.08, 1.15)
 _COUNT: Final = (4, 10)
 _PIECES: Final = 4000
-#: Levels between characters and their ground, between the ground and what is round the plate, and within the ground.
-_CONTRAST, _END, _PLAIN = 38, 16, 26
 #: Of a plate, in heights of its characters: how far it reaches beyond them.
 _BESIDE, _ABOVE = 0.75, 0.45
 
@@ -52,9 +52,9 @@ def find_plates(gray: Gray) -> list[Plate]:
         copy = gray if size == (width, height) else cv2.resize(gray, size, interpolation=how)
         for sign in (1, -1):
             for line in _lines(_pieces(copy if sign == 1 else cv2.bitwise_not(copy))):
-                corners = _plate(copy, line, sign)
-                if corners is not None:
-                    found.append((corners + 0.5) / factor - 0.5)
+                read = lettering.reading(copy, line, sign)
+                if read is not None and read.ends:
+                    found.append((lettering.corners(line, _BESIDE, _ABOVE) + 0.5) / factor - 0.5)
     return [Plate(tuple((float(x), float(y)) for x, y in corners)) for corners in _distinct(found)]
 
 
@@ -114,55 +114,6 @@ def _is_straight(line: NDArray[Any]) -> bool:
     uneven = np.abs(tall - grow * (x - x.mean()) - mean).max()
     long = (line[-1, 0] + line[-1, 2] - line[0, 0]) / mean
     return bool(abs(slope) < 0.45 and off < 0.14 * mean and uneven < 0.2 * mean and 2.0 < long < 9.5)
-
-
-def _plate(gray: Gray, line: NDArray[Any], sign: int) -> NDArray[Any] | None:
-    """The corners of the plate that the line is written on, [4, 2], or None where it is on none."""
-    x, y, tall = line[:, 0] + line[:, 2] / 2, line[:, 1] + line[:, 3] / 2, line[:, 3]
-    slope, offset = np.polyfit(x, y, 1)
-    grow, mean = np.polyfit(x - x.mean(), tall, 1)
-    left, right = line[0, 0], line[-1, 0] + line[-1, 2]
-
-    def corners(beside: float, above: float) -> NDArray[Any]:
-        places = []
-        for at, side in (
-            (left - beside * mean, -1),
-            (right + beside * mean, -1),
-            (right + beside * mean, 1),
-            (left - beside * mean, 1),
-        ):
-            half = (0.5 + above) * (mean + grow * (at - x.mean()))
-            places.append((at, slope * at + offset + side * half))
-        return np.array(places, np.float32)
-
-    unit = 20
-    beyond = 1.1
-    patch_height = round(unit * (1 + 2 * beyond))
-    patch_width = round(unit * ((right - left) / mean + 2 * _BESIDE))
-    frame = np.array([[0, 0], [patch_width, 0], [patch_width, patch_height], [0, patch_height]], np.float32)
-    flat = cv2.getPerspectiveTransform(corners(_BESIDE, beyond), frame)
-    patch = cv2.warpPerspective(gray, flat, (patch_width, patch_height), flags=cv2.INTER_AREA).astype(
-        np.float32
-    )
-    if sign < 0:
-        patch = 255 - patch
-    top, bottom = round(unit * beyond), round(unit * (beyond + 1))
-    inside = patch[top:bottom, round(unit * _BESIDE) : patch_width - round(unit * _BESIDE)]
-    ground, ink = (float(np.percentile(inside, part)) for part in (80, 12))
-    light = inside[inside > (ground + ink) / 2]
-    if (
-        ground - ink < _CONTRAST
-        or light.std() > _PLAIN
-        or not 0.12 < (inside < (ground + ink) / 2).mean() < 0.62
-    ):
-        return None
-    profile = np.median(patch[:, unit:-unit], axis=1) if patch_width > 3 * unit else np.median(patch, axis=1)
-    upper, lower = profile[: top - 1], profile[bottom + 1 :]
-    ends = [float(np.abs(part - ground).max()) for part in (upper, lower)]
-    near = [float(np.abs(part - ground).min()) for part in (upper[-4:], lower[:4])]
-    if min(ends) < _END or max(near) > _PLAIN:
-        return None
-    return corners(_BESIDE, _ABOVE)
 
 
 def _distinct(found: list[NDArray[Any]]) -> list[NDArray[Any]]:
