@@ -38,6 +38,7 @@ heavy = { limit = 1_000_000_000 }
 
 [owner.windows]
 day = { limit = 1_000_000_000 }
+same_name = { limit = 1_000_000_000, seconds = 3600 }
 """
 TASK = b'{"model": "noop", "input": {"seconds": 0.5}, "metadata": {"order": "2024-0117-A", "customer": 48213, "express": true}}'
 _GRANT = 1_000_000_000
