@@ -127,4 +127,5 @@ def _together(left: NDArray[Any]) -> float:
         most = max(
             most, int((np.searchsorted(offsets, offsets + 4, "right") - np.arange(len(offsets))).max())
         )
-    return most / left.shape[1]
+    width: int = left.shape[1]
+    return most / width
