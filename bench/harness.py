@@ -20,6 +20,9 @@ from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 
+#: What peers would want and shall not get: this one and the headless one are two wheels for one folder.
+_LEFT_OUT = "opencv-python; sys_platform == 'never'\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -91,17 +94,20 @@ def _peers(bench: Bench) -> Path:
     folder = ROOT / ".bench" / bench.name
     python = folder / "bin" / "python"
     made_from = folder / "made-from"
-    wanted = f"{folder}\n{sys.version}\n" + "\n".join(bench.peers)
+    wanted = f"{folder}\n{sys.version}\n{_LEFT_OUT}" + "\n".join(bench.peers)
     if bench.peers and not (made_from.is_file() and made_from.read_text("utf-8") == wanted):
         uv = str(Path(sys.executable).with_name("uv"))
         print(f"Installing the peers in {folder.relative_to(ROOT)} …", file=sys.stderr)
         subprocess.run(
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True
         )
-        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
-        if subprocess.run([*install, *bench.peers], check=False).returncode:
+        left_out = folder / "left-out"
+        left_out.write_text(_LEFT_OUT, "utf-8")
+        install = [uv, "pip", "install", "--quiet", "--python", str(python), "--overrides", str(left_out)]
+        # From where uv sees nothing of what Burnish itself leaves out: onnx wants its protobuf.
+        if subprocess.run([*install, *bench.peers], check=False, cwd=folder.anchor).returncode:
             for peer in bench.peers:  # as far as they install
-                if subprocess.run([*install, peer], check=False).returncode:
+                if subprocess.run([*install, peer], check=False, cwd=folder.anchor).returncode:
                     print(f"{peer} does not install here; it is left out.", file=sys.stderr)
         made_from.write_text(wanted, "utf-8")
     return python

@@ -164,10 +164,10 @@ class Faces:
     def _detect_all(self, level: Pixels, tiles: Sequence[tuple[int, int]]) -> list[Boxes]:
         """For each tile its boxes, (left, top, width, height, score) in pixels of `level`."""
 
-        def detect(graphs: dict[str, Any], place: tuple[int, int]) -> Boxes:
+        def detect(requests: dict[str, Any], place: tuple[int, int]) -> Boxes:
             top, left = place
             tile = _fitted(level[top : top + _SIDE, left : left + _SIDE])
-            boxes = _boxes(graphs["far"], tile, _FAR_GRIDS, _SURE_BOX)
+            boxes = _boxes(requests["far"], tile, _FAR_GRIDS, _SURE_BOX)
             boxes[:, :2] += (left, top)
             return boxes
 
@@ -176,9 +176,11 @@ class Faces:
     def _looked_at(self, pixels: Pixels, boxes: Boxes) -> list[float]:
         """How sure of each box the other two networks are."""
 
-        def look(graphs: dict[str, Any], box: Boxes) -> float:
-            near = _nearness(graphs["near"], _around(pixels, box, _NEAR_ROUND, _NEAR_SIDE))
-            return near * _likeness(graphs["mesh"], pixels, box) if near >= _SURE_FACE else 0.0
+        def look(requests: dict[str, Any], box: Boxes) -> float:
+            near = _nearness(requests["near"], _around(pixels, box, _NEAR_ROUND, _NEAR_SIDE))
+            if near < _SURE_FACE:
+                return 0.0
+            return near * _likeness(requests["mesh"], pixels, box, _SURE_FACE / near)
 
         return self._spread(("near", "mesh"), look, boxes)
 
@@ -191,7 +193,8 @@ class Faces:
         count = len(streams)
 
         def share(number: int) -> list[Any]:
-            return [work(streams[number], item) for item in items[number::count]]
+            requests = {name: graph.create_infer_request() for name, graph in streams[number].items()}
+            return [work(requests, item) for item in items[number::count]]
 
         shares = self._streams.each(partial(share, number) for number in range(count))
         return [shares[place % count][place // count] for place in range(len(items))]
@@ -202,19 +205,19 @@ class Faces:
         return self._compiled[name]
 
 
-def _answers(graph: Any, values: NDArray[np.floating[Any]]) -> list[NDArray[np.float32]]:
-    """Both outputs, flat, the longer one first."""
-    answer = graph.create_infer_request().infer(
-        [values[None].astype(np.float32, copy=False)], share_inputs=True
+def _answers(request: Any, values: NDArray[np.floating[Any]]) -> list[NDArray[np.float32]]:
+    """Both outputs, flat, the longer one first; good until the request's next."""
+    answer = request.infer(
+        [values[None].astype(np.float32, copy=False)], share_inputs=True, share_outputs=True
     )
-    return sorted((np.ravel(answer[output]) for output in graph.outputs), key=len, reverse=True)
+    return sorted((np.ravel(values) for values in answer.values()), key=len, reverse=True)
 
 
-def _boxes(graph: Any, tile: Pixels, grids: tuple[tuple[int, int], ...], sure: float) -> Boxes:
+def _boxes(request: Any, tile: Pixels, grids: tuple[tuple[int, int], ...], sure: float) -> Boxes:
     """What a detector finds in a tile. It says sixteen numbers for each anchor: where the middle of the box is from the
     anchor, its size, and six points that are not used.
     """
-    values, logits = _answers(graph, tile.astype(np.float32) / np.float32(127.5) - np.float32(1))
+    values, logits = _answers(request, tile.astype(np.float32) / np.float32(127.5) - np.float32(1))
     scores = _sigmoid(logits)
     (found,) = np.nonzero(scores > sure)
     boxes = values.reshape(-1, 16)[found, :4].astype(np.float64)
@@ -234,24 +237,28 @@ def _anchors(grids: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
     return np.array(cells)
 
 
-def _nearness(graph: Any, shown: Pixels) -> float:
+def _nearness(request: Any, shown: Pixels) -> float:
     """The near detector's score of a face in the middle."""
-    boxes = _boxes(graph, shown, _NEAR_GRIDS, _SURE_FACE)
+    boxes = _boxes(request, shown, _NEAR_GRIDS, _SURE_FACE)
     off = np.abs((boxes[:, :2] + boxes[:, 2:4] / 2) / len(shown) - 0.5).max(1, initial=0)
     width = boxes[:, 2] / len(shown)
     there = (off < _NEAR_OFF) & (width > _NEAR_WIDTH[0]) & (width < _NEAR_WIDTH[1])
     return float(boxes[there, 4].max(initial=0))
 
 
-def _likeness(graph: Any, pixels: Pixels, box: Boxes) -> float:
-    """How much of a face the mesh finds in a box, shown from nearer and farther, as it is and mirrored."""
-    said = []
-    for round_ in _MESH_ROUND:
+def _likeness(request: Any, pixels: Pixels, box: Boxes, wanted: float) -> float:
+    """How much of a face the mesh finds in a box, shown from nearer and farther, as it is and mirrored: the mean. Below
+    `wanted` it is not exact: once the views that are left cannot raise it so far, they are not looked at.
+    """
+    views = 2 * len(_MESH_ROUND)
+    said = 0.0
+    for number, (round_, mirrored) in enumerate(product(_MESH_ROUND, (False, True))):
+        if said + views - number < wanted * views:
+            break
         shown = _around(pixels, box, round_, _SIDE).astype(np.float32) / np.float32(255)
-        for view in (shown, np.ascontiguousarray(shown[:, ::-1])):
-            _points, presence = _answers(graph, view)
-            said.append(_sigmoid(presence)[0])
-    return float(np.mean(said))
+        _points, presence = _answers(request, np.ascontiguousarray(shown[:, ::-1]) if mirrored else shown)
+        said += float(_sigmoid(presence)[0])
+    return said / views
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
