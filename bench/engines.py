@@ -4,7 +4,10 @@ import sys
 
 import engines_cutout
 import engines_enhance
+import engines_first
+import engines_memory
 import engines_merge
+import engines_upscale
 import engines_video
 import section
 
@@ -12,6 +15,9 @@ NAME = "engines"
 PEERS: list[str] = []
 
 SECTIONS = {
+    "upscale": engines_upscale.upscale_,
+    "first": engines_first.first_,
+    "memory": engines_memory.memory_,
     "enhance": engines_enhance.enhance_,
     "merge": engines_merge.merge_,
     "video": engines_video.video_,

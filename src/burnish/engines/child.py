@@ -30,7 +30,7 @@ _START_SECONDS: Final = 60
 _FEW: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 #: All that a child knows of its surroundings. Networks get memory in large pages: a tile makes 63,000 page faults
 #: without, which is four per cent of its time.
-_ENVIRONMENT: Final = {"codec": _FEW, "inference": _FEW | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
+ENVIRONMENT: Final = {"codec": _FEW, "inference": _FEW | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 
 #: What the operator may have set for the child that drives a GPU: which one.
 _WHICH_GPU: Final = "CUDA_VISIBLE_DEVICES"
@@ -194,7 +194,7 @@ class Child:
 
 def _environment(kind: Literal["codec", "inference"]) -> dict[str, str]:
     gpu = os.environ.get(_WHICH_GPU) if kind == "inference" else None
-    return _ENVIRONMENT[kind] | ({} if gpu is None else {_WHICH_GPU: gpu})
+    return ENVIRONMENT[kind] | ({} if gpu is None else {_WHICH_GPU: gpu})
 
 
 def _unnamed_file() -> int:

@@ -30,7 +30,7 @@ _CLONE_THREAD: Final = 0x0001_0000
 _CAPABILITY_VERSION: Final = 0x2008_0522
 
 #: Added to every stated need: thread stacks, the allocator's slack, what Python itself takes while it works.
-_SLACK_BYTES: Final = 96 * 1024 * 1024
+SLACK_BYTES: Final = 96 * 1024 * 1024
 
 #: What a child may still ask of the kernel: memory, its threads, its clock, and what is already open.
 #: Name: number on x86-64, number on arm64 (-1: not there).
@@ -122,7 +122,7 @@ class Fence:
     def limit_memory(self, needed_bytes: int) -> None:
         """Let the address space grow by `needed_bytes` and a little over from where it is now."""
         if _LINUX:
-            wanted = self._size_bytes() + needed_bytes + _SLACK_BYTES
+            wanted = self._size_bytes() + needed_bytes + SLACK_BYTES
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

