@@ -95,7 +95,8 @@ def _asked(model: str, params: dict[str, Any], pixels: Pixels, count: int) -> tu
 
 
 def _exposed(times: float) -> Pixels:
-    return np.clip(np.arange(256) * times, 0, 255).astype(np.uint8)
+    curve: Pixels = np.clip(np.arange(256) * times, 0, 255).astype(np.uint8)
+    return curve
 
 
 def picture(megapixels: float, bits: int, channels: int) -> Pixels:

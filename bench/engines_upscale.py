@@ -88,7 +88,8 @@ def _photo() -> Pixels:
     """scikit-image's Hubble deep field, which is full of detail, with some noise."""
     photo = cv2.resize(data.hubble_deep_field(), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     noise = np.random.default_rng(1).normal(0, 8, photo.shape)
-    return np.clip(photo + noise, 0, 255).astype(np.uint8)
+    noisy: Pixels = np.clip(photo + noise, 0, 255).astype(np.uint8)
+    return noisy
 
 
 # --- operations ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from burnish.errors import Failed
 async def test_an_avif_that_memory_cannot_hold_is_refused_in_words(
     opened: Callable[[bytes], int], account: object
 ) -> None:
-    """libavif says of it only that encoding failed."""
+    """What libavif says of it is that encoding failed, and no more."""
     model = find_model("sharpen")
     assert model
     buffer = io.BytesIO()
