@@ -76,6 +76,7 @@ class PlayedService:
     tag: str | None = '"v1"'
     page: int = 2
     uploads: dict[str, bytes | None] = field(default_factory=dict)
+    filenames: dict[str, str] = field(default_factory=dict)  #: of each upload
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)  #: idempotency key -> task
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -245,8 +246,10 @@ class Handler(BaseHTTPRequestHandler):
     def _promise(self, asked: Asked) -> None:
         upload = f"upload_{len(self.service.uploads) + 1}"
         self.service.uploads[upload] = None
+        promised = json.loads(asked.body)
+        self.service.filenames[upload] = promised["filename"]
         url = f"{self.service.url}/bytes/{upload}?signature=s"
-        headers = {"Content-Type": json.loads(asked.body)["content_type"]}
+        headers = {"Content-Type": promised["content_type"]}
         self.answer(201, {"id": upload, "url": url, "method": "PUT", "headers": headers, "max_bytes": 10**9})
 
     def _receive(self, asked: Asked) -> None:

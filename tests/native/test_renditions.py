@@ -14,6 +14,7 @@ from burnish.settings import Settings
 from burnish.tasks.audit import audit
 from burnish.uploads.sign import Links
 from native.surface import Visitor, visit
+from waiting import until
 
 PassTime = Callable[[float], Awaitable[None]]
 
@@ -39,14 +40,15 @@ async def url(visitor: Visitor) -> str:
     return link
 
 
+async def queued(visitor: Visitor) -> bool:
+    """Whether a rendition waits for a worker."""
+    return any(task["status"] == "queued" for task in await tasks(visitor))
+
+
 async def made(visitor: Visitor, content: bytes, **record: Any) -> None:
     """A worker that makes the next rendition, once it is asked for."""
-    for _ in range(200):
-        try:
-            return await visitor.succeed(content, type="image/webp", filename="photo-2x.webp", **record)
-        except ValueError:  # nobody has asked yet
-            await asyncio.sleep(0.01)
-    raise AssertionError
+    await until(lambda: queued(visitor))
+    await visitor.succeed(content, type="image/webp", filename="photo-2x.webp", **record)
 
 
 async def asked(visitor: Visitor, url: str, form: str) -> httpx.Response:
@@ -136,12 +138,8 @@ async def test_nobody_is_told_of_it(visitor: Visitor, url: str) -> None:
 async def test_a_form_that_cannot_be_made_says_why(visitor: Visitor, url: str) -> None:
     """422 with the reason, at once the second time."""
     asking = asyncio.create_task(asked(visitor, url, "format=avif"))
-    for _ in range(200):
-        try:
-            await visitor.end("output_too_large", "AVIF holds less.")
-            break
-        except ValueError:
-            await asyncio.sleep(0.01)
+    await until(lambda: queued(visitor))
+    await visitor.end("output_too_large", "AVIF holds less.")
     for reply in (await asking, await asked(visitor, url, "format=avif")):
         error = reply.json()["error"]
         assert (reply.status_code, error["code"], error["message"]) == (
