@@ -382,13 +382,15 @@ async def note_listening(tx: Connection, account_id: UUID) -> None:
 
 
 async def enable(tx: Connection, endpoint_id: UUID, now: datetime) -> None:
-    """Switch it on as if it had never failed; a worker that has it has it no more."""
+    """Switch it on as if it had never failed; a worker that has it has it no more. One that does well is left alone: what it
+    is being sent would be sent twice.
+    """
     await tx.execute(
         """
         WITH forgiven AS (
             UPDATE receivers r SET failures = 0, failing_since = NULL, lease_id = NULL, leased_until = NULL,
                 due_at = CASE WHEN EXISTS (SELECT FROM deliveries WHERE receiver = r.id AND state = 'due') THEN $2::timestamptz END
-            WHERE id = $3
+            WHERE id = $3 AND (failures > 0 OR EXISTS (SELECT FROM endpoints WHERE id = $1 AND disabled_at IS NOT NULL))
         )
         UPDATE endpoints SET disabled_at = NULL, disabled_why = NULL WHERE id = $1
         """,

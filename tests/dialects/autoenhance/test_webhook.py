@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiohttp import web
 
 from burnish.dialects.autoenhance import webhook
 from burnish.dialects.autoenhance.image import NAME
@@ -23,7 +24,9 @@ from burnish.webhooks.store import list_endpoints
 from burnish.workers.deliver import Delivering
 from cli.typed import burnish
 from dialects.autoenhance.conftest import Studio
+from waiting import until
 from webhooks.conftest import Receiver, receiving, status
+from webhooks.test_receivers import nothing_due
 
 
 @pytest.fixture
@@ -86,6 +89,23 @@ async def test_saving_it_is_told_to_it(told: Studio, receiver: Receiver) -> None
     await set_(told, token="")
     await receiver.wait_for(3)
     assert "authorization" not in receiver.got[2][0]
+
+
+async def test_saving_it_while_it_is_told_tells_nothing_twice(told: Studio, receiver: Receiver) -> None:
+    """What a receiver has been sent and has not answered yet stays with the worker that sent it."""
+    answered = asyncio.Event()
+
+    async def late(_request: web.Request) -> web.Response:
+        await answered.wait()
+        return web.Response(status=204)
+
+    receiver.answer = late
+    await set_(told, token="another")
+    await receiver.wait_for(2)
+    await set_(told, token="a third")
+    answered.set()
+    await until(lambda: nothing_due(told.visitor))
+    assert [headers["authorization"] for headers, _ in receiver.got] == ["t0ken", "another", "a third"]
 
 
 async def test_every_image_is_told_of(told: Studio, receiver: Receiver) -> None:
