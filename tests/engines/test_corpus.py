@@ -13,9 +13,11 @@ import pytest
 
 from burnish.engines.catalogue import Render, find_model
 from burnish.engines.engine import Engines, Job, Probe
+from burnish.engines.films import sniff
 from burnish.engines.pictures.read import BYTES_PER_PIXEL
 from burnish.errors import Failed
 from engines.corpus import Case, films, pictures
+from engines.nested import nested, references
 
 Opened = Callable[[bytes], int]
 
@@ -25,7 +27,10 @@ _ANYWAY_BYTES = 96 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def corpus() -> list[Case]:
-    return [*pictures(), *films()]
+    named = references(
+        "/etc/hostname", "http://127.0.0.1:9/a.mp4"
+    )  # tests of their own see that neither is touched
+    return [*pictures(), *films(), *nested(), *named]
 
 
 def test_the_corpus_is_large_and_of_many_kinds(corpus: list[Case]) -> None:
@@ -62,7 +67,12 @@ async def fault(engines: Engines, descriptor: int, case: Case) -> str | None:
         )
         return None if fits and end is not None else f"{header}, {end}"
     if case.reasons:
-        return None if end is not None and end.reason in case.reasons else f"{end}"
+        judged = header if sniff.film(case.data) else end  # as a picture, any film is refused
+        return (
+            None
+            if isinstance(judged, Failed) and judged.reason in case.reasons and end
+            else f"{judged}, {end}"
+        )
     if end is not None or isinstance(header, Failed):
         return f"{header}, {end}"
     return None if (header.width, header.height) == case.size else f"{header}"

@@ -25,6 +25,8 @@ _BUFFER_BYTES: Final = 1 << 18
 #: A picture that is squeezed more than this is not squeezed but damaged.
 _MOST_SQUEEZED: Final = 16
 _UNITY: Final = 1 << 16
+#: Even a demuxer that follows what a file names finds no way to open it: a list of protocols with none in it.
+_NOTHING_ELSE: Final = {"protocol_whitelist": "none"}
 
 
 class View(Struct, frozen=True):
@@ -73,7 +75,9 @@ def opened(source: IO[bytes], demuxer: str) -> Iterator[tuple[InputContainer, Vi
     """
     with told():
         source.seek(0)
-        options = {"enable_drefs": "0", "use_absolute_path": "0"} if demuxer == "mov" else {}
+        options = _NOTHING_ELSE | {"format_whitelist": demuxer}
+        if demuxer == "mov":
+            options |= {"enable_drefs": "0", "use_absolute_path": "0"}
         with av.open(
             source,
             "r",
