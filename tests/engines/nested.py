@@ -11,15 +11,15 @@ from fractions import Fraction
 from typing import Any
 
 import av
-from av.stream import Disposition
 
-from engines.corpus import DAMAGED, EITHER, NOT_READ, Case, _box, _full, encoded, film, patched, photo, sound
+from burnish.engines.pictures.avif import _box, _full
+from engines.corpus import DAMAGED, EITHER, NOT_READ, Case, encoded, film, patched, photo, sound
 
 _INNER = 32
 
 
 def nested() -> Iterator[Case]:
-    """The films around are 64 × 48; those inside 32 × 32 and so told from them."""
+    """The films around are 64 pixels wide; those inside 32, and so told from them."""
     size = (64, 48)
     outer, inner = film("mov", "libx264"), film("mp4", "libx264", width=_INNER, height=_INNER)
     mkv, inner_mkv = film("matroska", "libx264"), film("matroska", "libx264", width=_INNER, height=_INNER)

@@ -10,7 +10,6 @@ import io
 import os
 import select
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from engines.nested import nested, references
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Inotify tells that a file was opened.")
 
 _IN_OPEN = 0x20
+_OURS = b"?"
 _PIXELS = 1_000_000
 
 
@@ -52,17 +52,17 @@ class Bait:
             while True:
                 connection, _ = self._listener.accept()
                 with connection:
-                    if connection.recv(1):
+                    if connection.recv(1) != _OURS:
                         self._called.set()
                     connection.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
 
     def taken(self) -> list[str]:
-        found = (
-            ["file"] if select.select([self._watch], [], [], 0)[0] and os.read(self._watch, 65_536) else []
-        )
-        if self._called.is_set():
-            found.append("address")
-            self._called.clear()
+        with socket.create_connection(self._listener.getsockname()) as ours:  # behind all that called before
+            ours.sendall(_OURS)
+            assert ours.recv(1)
+        opened = select.select([self._watch], [], [], 0)[0] and os.read(self._watch, 65_536)
+        found = [*(["file"] if opened else []), *(["address"] if self._called.is_set() else [])]
+        self._called.clear()
         return found
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ def test_where_it_is_let_ffmpeg_follows_what_a_file_names(
     let = options | {"protocol_whitelist": "file,http,tcp,crypto,subfile,concat,data"}
     with (
         contextlib.suppress(av.FFmpegError),
-        av.open(io.BytesIO(data), format=demuxer, container_options=let) as it,
+        av.open(io.BytesIO(data), "r", format=demuxer, container_options=let) as it,
     ):
         next(it.demux(), None)
     assert touched in bait.taken()
