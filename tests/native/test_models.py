@@ -6,6 +6,7 @@ import pytest
 from burnish.credits.prices import load_prices
 from burnish.dialects.native import wire
 from burnish.engines import catalogue
+from burnish.engines.installed import MANIFEST, File, Network
 from native.surface import Visitor
 
 
@@ -88,3 +89,28 @@ async def test_what_is_not_installed_is_listed_as_such_and_refused(visitor: Visi
     pretended = body | {"input": {"image": "test:ok", "of": "any"}}
     reply = await visitor.http.post("/v1/tasks", json=pretended, headers=tester)
     assert (reply.status_code, reply.json().get("error")) == (202, None)
+
+
+async def test_a_retry_is_refused_once_what_it_needs_is_gone(visitor: Visitor) -> None:
+    """The same words as at submission, and no task is made; with the network back it is made again."""
+    folder = visitor.resources.settings.models_folder / "red"
+    file = File("red.onnx", 1, "0" * 64)
+    network = Network(
+        name="red", format="onnx", files=(file,), purpose="cutout", convention="u2net", licence="MIT", source="x", added_at="1"
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    manifest = folder / MANIFEST
+    manifest.write_bytes(msgspec.json.encode(network))
+    body = {"model": "cutout", "input": {"image": "https://example.com/a.png", "of": "any"}}
+    task = (await visitor.http.post("/v1/tasks", json=body)).json()
+    assert (await visitor.http.post(task["urls"]["cancel"])).status_code == 200
+    manifest.rename(folder / "away")
+    refused = await visitor.http.post(task["urls"]["retry"])
+    anew = await visitor.http.post("/v1/tasks", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "model_not_installed")
+    named = ("code", "param", "message")
+    assert [refused.json()["error"][name] for name in named] == [anew.json()["error"][name] for name in named]
+    assert [one["id"] for one in (await visitor.http.get("/v1/tasks")).json()["data"]] == [task["id"]]
+    (folder / "away").rename(manifest)
+    again = await visitor.http.post(task["urls"]["retry"])
+    assert (again.status_code, again.json().get("retry_of")) == (202, task["id"])

@@ -32,7 +32,7 @@ from burnish.web.caller import caller, plan_of
 from burnish.web.operation import Operation
 from burnish.web.replies import Headers, Reply, Stream, json, unchanged
 from burnish.web.request import Request
-from burnish.web.submitting import admit_task, once
+from burnish.web.submitting import admit_task, check_installed, once
 from burnish.webhooks.open import callbacks_of
 
 #: A quoted value of a preference; what it holds counts only where it is a number.
@@ -52,6 +52,7 @@ async def retry(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     task = await task_of(request, key)
     again = await submission_again(request.resources.db, task, key, request.id, once(request, key, b""))
+    check_installed(request, key, again.model, again.parameters)
     return await _admitted(request, key, again)
 
 
@@ -365,7 +366,7 @@ OPERATIONS: Final = (
         access="tasks:write",
         answers={202: wire.TaskReply, 200: wire.TaskReply},
         meanings=_ADMITTED,
-        refuses=("not_found", "expired", "task_not_retryable", "upload_not_found", "upload_expired", "invalid", *ADMISSION),
+        refuses=("not_found", "expired", "task_not_retryable", "model_not_installed", "upload_not_found", "upload_expired", "invalid", *ADMISSION),
         answer_example=examples.TASK,
     ),
     Operation(
