@@ -79,7 +79,16 @@ def test_the_input_schema_stands_alone(upscale: Model) -> None:
     schema: dict[str, Any] = catalogue.input_schema(upscale)
     assert schema["required"] == ["image"]
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {"image", "scale", "mode", "faces", "format", "quality", "metadata"}
+    assert set(schema["properties"]) == {
+        "image",
+        "scale",
+        "mode",
+        "faces",
+        "format",
+        "quality",
+        "metadata",
+        "dpi",
+    }
     assert "$ref" not in str(schema)
 
 

@@ -46,6 +46,7 @@ def written(
     metadata: Metadata | None = None,
     policy: str = "keep",
     quality: int = 90,
+    dpi: int | None = None,
 ) -> tuple[bytes, dict[str, str]]:
     height, width, channels = pixels.shape
     wanted = msgspec.convert(
@@ -56,6 +57,7 @@ def written(
             "quality": quality,
             "policy": policy,
             "metadata": metadata or Metadata(),
+            "dpi": dpi,
         },
         Encode,
     )
@@ -279,6 +281,15 @@ def test_metadata_is_kept_stripped_or_without_its_place(
         assert bool(notes) is (policy != "keep")
         if policy != "strip" and format_ != "webp":
             assert round(float(image.info["dpi"][0])) == 300
+
+
+@pytest.mark.parametrize("format_", ["png", "jpeg", "webp", "avif", "tiff"])
+def test_the_resolution_is_as_asked(format_: Format, photo: Pixels, tmp_path: Path) -> None:
+    """Whatever the file said, and whatever is left out of it; told where the format holds none."""
+    kept = Metadata(dpi=(72, 72))
+    out, notes = written(photo, format_, tmp_path, metadata=kept, policy="strip", dpi=150)
+    told = [round(float(one)) for one in Image.open(io.BytesIO(out)).info.get("dpi", ())]
+    assert (told, list(notes)) == (([], ["dpi"]) if format_ in ("webp", "avif") else ([150, 150], []))
 
 
 @pytest.mark.parametrize("format_", ["jpeg", "webp"])

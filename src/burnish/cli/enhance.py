@@ -33,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("-r", "--recursive", action="store_true", help="look into folders in folders too")
     parser.add_argument("--model", default="upscale", metavar="NAME", help="what to do (default: upscale)")
-    parser.add_argument("--scale", type=int, metavar="2|4", help="how many times wider and higher")
+    parser.add_argument("--scale", type=int, metavar="1|2|4|6|8", help="how many times wider and higher")
     parser.add_argument(
-        "--mode", metavar="faithful|restore", help="keep what is there, or redraw what is noisy"
+        "--mode",
+        metavar="faithful|restore|art",
+        help="keep what is there, redraw what is noisy, or treat it as a drawing",
     )
     parser.add_argument(
         "--format", metavar="jpeg|png|webp|avif|tiff", help="what to write (default: as the file)"

@@ -129,6 +129,7 @@ class Rendering(Struct, frozen=True):
     format: wire.Format | None = None
     quality: int = 90
     metadata: Literal["keep", "strip", "strip_gps"] = "keep"
+    dpi: int | None = None
 
 
 class Developer:
@@ -302,6 +303,7 @@ class Developer:
             quality=rendering.quality,
             policy=rendering.metadata,
             metadata=first.metadata,
+            dpi=rendering.dpi,
         )
         with Memory() as file:
             encoded = await self.asked(question, [made.fd, file.fd], wire.Encoded)

@@ -155,6 +155,7 @@ class Encode(Message, frozen=True):
     quality: int
     policy: Literal["keep", "strip", "strip_gps"]
     metadata: Metadata
+    dpi: int | None = None
 
 
 class Canned(Message, frozen=True):

@@ -107,7 +107,7 @@ async def test_a_staged_photo_is_enlarged_and_paid_by_the_table(hitpaw: httpx.As
     assert urlsplit(data["res_url"]).path.endswith(".jpg")
     async with httpx.AsyncClient(trust_env=False) as anybody:
         picture = Image.open(io.BytesIO((await anybody.get(data["res_url"])).content))
-        assert (picture.format, picture.size) == ("JPEG", (1200, 800))
+        assert (picture.format, picture.size, picture.info["dpi"]) == ("JPEG", (1200, 800), (300, 300))
         assert (await anybody.get(data["original_url"])).content == PHOTO.read_bytes()
 
 
@@ -134,6 +134,16 @@ async def test_what_is_wrong_with_an_address_is_said_at_once(hitpaw: httpx.Async
         body = reply.json()
         assert (reply.status_code, body["code"], body["error_code"]) == (400, 100400001, 100400001), url
         assert body["message"].startswith("Invalid URL")
+
+
+async def test_a_films_address_has_a_number_of_its_own(hitpaw: httpx.AsyncClient) -> None:
+    """What cannot be an address, what may not be fetched, and what is not there."""
+    with website({}) as site:
+        for url in ("not a url", "http://10.0.0.1/a.mp4", f"{site}/nothing.mp4"):
+            asked = {"model_name": "general_restore_2x", "video_url": url, "resolution": [640, 360]}
+            reply = await hitpaw.post("/api/video-enhancer", json=asked)
+            assert (reply.status_code, reply.json()["code"]) == (400, 110400008), url
+            assert reply.json()["message"].startswith("The video URL is not valid")
 
 
 @pytest.mark.parametrize(

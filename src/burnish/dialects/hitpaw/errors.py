@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from burnish.errors import Limited, Refused
+from burnish.errors import Invalid, Limited, Refused
 from burnish.web.replies import Reply, json
 from burnish.web.request import Request
 
@@ -42,7 +42,6 @@ _EXTENSION: Final = Answer(400, 110400007, "The extension is not valid")
 _VIDEO_URL: Final = Answer(400, 110400008, "The video URL is not valid")
 _INPUT_SIZE: Final = Answer(400, 110400009, "The input resolution is over limit")
 _OUTPUT_SIZE: Final = Answer(400, 110400010, "The target resolution is over limit")
-_DURATION: Final = Answer(400, 110400011, "The video duration is over limit")
 _UNREADABLE: Final = Answer(400, 110400012, "Get The image resolution is failed,please try a new image")
 _COINS: Final = Answer(402, 110402000, "The coins is not enough")
 
@@ -129,6 +128,8 @@ ANSWERS: Final[dict[str, Answer]] = {
     "worker_lost": _FAILED,
     "cancelled_by_user": _FAILED,
 }
+#: A code of this dialect alone.
+_FILMS_URL: Final = "video_url"
 
 
 class ErrorReply(Struct, frozen=True, kw_only=True):
@@ -141,7 +142,16 @@ class ErrorReply(Struct, frozen=True, kw_only=True):
 
 def answer_to(refused: Refused) -> Answer:
     """The answer to a code; to its kind's where the code has none of its own."""
+    if refused.code == _FILMS_URL:
+        return _VIDEO_URL
     return ANSWERS.get(refused.code) or ANSWERS[type(refused).code]
+
+
+def of_a_film(refused: Refused) -> Refused:
+    """The same, of a film: what is wrong with its address has a number of its own."""
+    if answer_to(refused) is not _URL:
+        return refused
+    return Invalid(refused.message, code=_FILMS_URL, param=refused.param, retry_after=refused.retry_after)
 
 
 def say_no(_request: Request, refused: Refused) -> Reply:

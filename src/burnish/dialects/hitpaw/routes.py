@@ -7,8 +7,9 @@ import msgspec
 
 from burnish.credits.price import bounds
 from burnish.dialects.hitpaw import models, storage, wire
+from burnish.dialects.hitpaw.errors import of_a_film
 from burnish.dialects.hitpaw.models import Kind, Table
-from burnish.errors import STATUS_REASONS, InsufficientCredits, Invalid
+from burnish.errors import STATUS_REASONS, InsufficientCredits, Invalid, Refused
 from burnish.settings import Dialects
 from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, QUEUED, RUNNING, Task
@@ -60,7 +61,10 @@ class Handlers:
         asked = await _read(request, wire.VIDEO)
         name = wire.video_model(asked)
         model = self._choose("video", name).model
-        return await self._admitted(request, key, "video", name, wire.video_input(asked, model))
+        try:
+            return await self._admitted(request, key, "video", name, wire.video_input(asked, model))
+        except Refused as refused:
+            raise of_a_film(refused) from refused
 
     async def segmentation(self, request: Request) -> Reply:
         key = await caller(request, "tasks:write", wire.key_of)

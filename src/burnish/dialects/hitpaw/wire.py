@@ -156,7 +156,7 @@ def photo_input(asked: PhotoRequest) -> dict[str, Any]:
         "image": _url(asked.img_url, "img_url"),
         "format": format_,
         "metadata": "keep" if asked.exif else "strip",
-    }
+    } | ({} if asked.dpi is None else {"dpi": asked.dpi})
 
 
 def video_model(asked: VideoRequest) -> str:

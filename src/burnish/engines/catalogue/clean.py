@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source
+from burnish.engines.catalogue.model import Dpi, Format, MetadataPolicy, Model, Quality, Source
 
 
 class Denoise(Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +21,7 @@ class Denoise(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 class Sharpen(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +35,7 @@ class Sharpen(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 MODELS: Final = (

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
-from burnish.engines.catalogue.model import MetadataPolicy, Model, Quality, Shape, Source
+from burnish.engines.catalogue.model import Dpi, MetadataPolicy, Model, Quality, Shape, Source
 
 Format = Annotated[
     Literal["png", "webp", "avif", "tiff", "jpeg"],
@@ -37,6 +37,7 @@ class Cutout(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = "png"
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 def colour(background: str) -> tuple[float, float, float] | None:

@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from burnish.engines.catalogue import photo
 from burnish.engines.catalogue.model import (
+    Dpi,
     Format,
     MetadataPolicy,
     Model,
@@ -59,6 +60,7 @@ class Merge(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 def _size(params: Struct, width: int, height: int) -> tuple[int, int]:

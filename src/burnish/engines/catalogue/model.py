@@ -55,6 +55,13 @@ MetadataPolicy = Annotated[
     Meta(description="What to do with what the file says about the picture; its colour profile is kept."),
 ]
 
+Dpi = Annotated[
+    Annotated[int, Meta(ge=2, le=65_535)] | None,
+    Meta(
+        description="Pixels an inch, as print wants them told, of jpeg, png and tiff. Left out: as the input says."
+    ),
+]
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 

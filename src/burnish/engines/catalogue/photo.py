@@ -7,7 +7,16 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source, Stage, same_size
+from burnish.engines.catalogue.model import (
+    Dpi,
+    Format,
+    MetadataPolicy,
+    Model,
+    Quality,
+    Source,
+    Stage,
+    same_size,
+)
 from burnish.engines.catalogue.privacy import Privacy
 from burnish.engines.catalogue.sky import Sky
 from burnish.engines.catalogue.upscale import Upscale
@@ -100,6 +109,7 @@ class EnhanceParams(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 class StraightenParams(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +134,7 @@ class StraightenParams(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 class LensParams(Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,6 +157,7 @@ class LensParams(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 def _enhance_size(params: Struct, width: int, height: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source
+from burnish.engines.catalogue.model import Dpi, Format, MetadataPolicy, Model, Quality, Source
 
 
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,6 +16,7 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
     def __post_init__(self) -> None:
         if not (self.faces or self.plates):

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source
+from burnish.engines.catalogue.model import Dpi, Format, MetadataPolicy, Model, Quality, Source
 
 #: The longer side of a preview, in pixels.
 PREVIEW_SIDE: Final = 1_024
@@ -23,6 +23,7 @@ class Render(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 def _size(params: Struct, width: int, height: int) -> tuple[int, int]:

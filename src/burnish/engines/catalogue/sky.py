@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source
+from burnish.engines.catalogue.model import Dpi, Format, MetadataPolicy, Model, Quality, Source
 
 
 class Sky(Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,6 +19,7 @@ class Sky(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 MODELS: Final = (

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from burnish.engines.catalogue.model import Format, MetadataPolicy, Model, Quality, Source
+from burnish.engines.catalogue.model import Dpi, Format, MetadataPolicy, Model, Quality, Source
 
 
 class Upscale(Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +31,7 @@ class Upscale(Struct, frozen=True, forbid_unknown_fields=True):
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"
+    dpi: Dpi = None
 
 
 def _size(params: Struct, width: int, height: int) -> tuple[int, int]:

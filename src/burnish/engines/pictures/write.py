@@ -39,6 +39,10 @@ def encode(source: int, wanted: Encode, out: IO[bytes]) -> dict[str, str]:
     ).reshape(picture.height, -1)
     kept = meta.shape(wanted.metadata, wanted.policy, picture.width, picture.height, notes)
     kept = _fitting(kept, picture, notes)
+    if wanted.dpi:
+        kept = replace(kept, dpi=(wanted.dpi, wanted.dpi))
+        if wanted.format in ("webp", "avif"):
+            notes["dpi"] = f"{wanted.format} holds no resolution; jpeg, png and tiff do."
     try:
         match wanted.format:
             case "png":
