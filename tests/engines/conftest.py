@@ -17,8 +17,15 @@ from PIL import Image
 from burnish import settings
 from burnish.engines.catalogue import Upscale, find_model
 from burnish.engines.engine import Engines, Job, Output
+from burnish.engines.pictures import read
 
 ACCOUNT = UUID("01900000-0000-7000-8000-000000000001")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _decoders() -> None:
+    """What a child has loaded before it reads a file, for tests that read one without a child."""
+    read.load()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -195,7 +195,6 @@ def _raw(what: str) -> bytes | None:
 @pytest.mark.parametrize(("format_", "what", "kept"), IN, ids=str)
 def test_the_table_of_what_comes_in_is_true(format_: str, what: str, kept: bool, tmp_path: Path) -> None:
     """A file of the format that has the thing is read with it; or there are no such files, or it is lost."""
-    read.load()
     data = a_file(format_, what)
     if data is None:
         assert not kept
