@@ -97,6 +97,24 @@ class Service:
         pid = int((self.data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
         return psutil.Process(pid)
 
+    async def move_clock(self, seconds: int) -> None:
+        """Move the one offset of the service's database, from beside it, as `doctor` would reach it."""
+        script = (
+            "import asyncio, sys\n"
+            "from burnish.settings import read\n"
+            "from burnish.resources import open_database_of\n"
+            "async def move():\n"
+            "    async with open_database_of(read({}, {'data': sys.argv[1]})) as db:\n"
+            "        async with db.transaction() as tx:\n"
+            "            await tx.execute('UPDATE clock SET ahead = ahead + make_interval(secs => $1)', float(sys.argv[2]))\n"
+            "        db.news.announce(['clock'])\n"
+            "asyncio.run(move())\n"
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, str(self.data), str(seconds)
+        )
+        assert await process.wait() == 0
+
     async def doctor(self) -> dict[str, dict[str, Any]]:
         """What `burnish doctor` says of this directory, by check."""
         process = await asyncio.create_subprocess_exec(

@@ -9,7 +9,6 @@ from typing import Any
 import psutil
 from aiohttp import web
 
-from bad_days.test_bad_days import _move_clock
 from real_service import Service, serving
 from waiting import until
 from webhooks.conftest import receiving
@@ -38,7 +37,7 @@ async def test_the_database_killed_under_deliveries_loses_and_forgets_none(tmp_p
         for task in tasks:
             assert (await service.ended(task, 60))["status"] == "succeeded"
         # What a killed claim left under a lease is due again when that is over.
-        await _move_clock(service, 100)
+        await service.move_clock(100)
         await until(lambda: min(len(_ids(hooks.got)), len(_ids(callbacks.got))) == TASKS, 60)
         await until(lambda: _all_noted(service, endpoint), 60)
         await service.well()

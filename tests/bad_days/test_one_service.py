@@ -128,7 +128,7 @@ async def test_an_upload_that_never_arrives_fails_its_task_in_time(service: Serv
     promised = (await service.http.post("/v1/uploads", json=asked)).json()
     task = await service.submit("upscale", image=promised["id"])
     assert task["status"] == "waiting"
-    await _move_clock(service, 3601)
+    await service.move_clock(3601)
 
     ended = await service.ended(task["id"])
     assert (ended["status"], ended["status_reason"]) == ("failed", "input_timeout")
@@ -145,7 +145,7 @@ async def test_bytes_are_gone_at_their_time_and_answer_410(service: Service) -> 
     link = ended["outputs"][0]["url"]
     assert (await service.http.get(link)).status_code == 200
     assert _files(service)
-    await _move_clock(service, 8 * 86400)
+    await service.move_clock(8 * 86400)
 
     await until(lambda: not _files(service))
     assert (await service.http.get(link)).status_code == 410
@@ -165,22 +165,3 @@ def _png_header(width: int, height: int) -> bytes:
 
 def _files(service: Service) -> list[Path]:
     return [path for path in (service.data / "blobs").rglob("*") if path.is_file()]
-
-
-async def _move_clock(service: Service, seconds: int) -> None:
-    """Move the one offset of this service's database, from beside it, as `doctor` would reach it."""
-    script = (
-        "import asyncio, sys\n"
-        "from burnish.settings import read\n"
-        "from burnish.resources import open_database_of\n"
-        "async def move():\n"
-        "    async with open_database_of(read({}, {'data': sys.argv[1]})) as db:\n"
-        "        async with db.transaction() as tx:\n"
-        "            await tx.execute('UPDATE clock SET ahead = ahead + make_interval(secs => $1)', float(sys.argv[2]))\n"
-        "        db.news.announce(['clock'])\n"
-        "asyncio.run(move())\n"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(service.data), str(seconds)
-    )
-    assert await process.wait() == 0
