@@ -36,6 +36,7 @@ STATUS_REASONS: Final[dict[str, bool]] = {
     "input_forbidden": False,
     "input_timeout": True,
     "input_too_large": False,
+    "duration_out_of_range": False,
     "output_too_large": False,
     "unsupported_format": False,
     "decode_failed": False,

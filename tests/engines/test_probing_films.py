@@ -80,7 +80,7 @@ async def test_a_header_that_lies_about_its_length_is_not_believed(
 @pytest.mark.parametrize(
     ("data", "reason", "words"),
     [
-        (lambda: film(frames=5), "unsupported_format", "0.17 s long; from 0.5 s"),
+        (lambda: film(frames=5), "duration_out_of_range", "0.17 s long; from 0.5 s"),
         (
             lambda: film(frames=140, times=range(0, 560, 4), rate=250),
             "input_too_large",
@@ -88,7 +88,7 @@ async def test_a_header_that_lies_about_its_length_is_not_believed(
         ),
         (
             lambda: film(frames=3, times=[0, 1000, 4_000_000], sound=None),
-            "input_too_large",
+            "duration_out_of_range",
             "at most an hour",
         ),
         (lambda: film()[:9000], "decode_failed", "damaged or incomplete"),

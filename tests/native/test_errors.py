@@ -16,6 +16,7 @@ _REASONS = {
     "unsupported_format",
     "decode_failed",
     "input_too_large",
+    "duration_out_of_range",
     "output_too_large",
     "engine_refused",
 }

@@ -13,6 +13,7 @@ _ADVICE: Final = {
     "decode_failed": "Open it in a picture program and save it again, as PNG or JPEG.",
     "unsupported_format": "Save it as JPEG, PNG, WebP or TIFF first.",
     "input_too_large": "Make it smaller first.",
+    "duration_out_of_range": "Cut it into parts of half a second to an hour.",
     "upload_too_large": "Make it smaller first.",
     "output_too_large": "Choose a smaller --scale, or another --format.",
     "insufficient_credits": "Add credits to the account; waiting does not help.",

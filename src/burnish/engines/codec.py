@@ -28,7 +28,9 @@ _from_template: Final = msgspec.msgpack.Decoder(wire.FromTemplate)
 _from_codec: Final = msgspec.msgpack.Decoder(wire.FromCodec)
 
 #: The reasons that a codec child may give; anything else it says is `internal`.
-_ITS_REASONS: Final = {"unsupported_format", "decode_failed", "input_too_large", "output_too_large"}
+_ITS_REASONS: Final = {
+    *("unsupported_format", "decode_failed", "input_too_large", "duration_out_of_range", "output_too_large"),
+}
 _MESSAGE_CHARACTERS: Final = 600
 _DETAIL_CHARACTERS: Final = 2000
 #: A template that has not forked for this long is hung.

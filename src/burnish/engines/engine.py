@@ -110,7 +110,7 @@ class Engines:
         """Read the header of a file that was called `filename`, in a child of its own.
 
         Raises:
-            Failed: unsupported_format, decode_failed, input_too_large, deadline_exceeded, internal.
+            Failed: unsupported_format, decode_failed, input_too_large, duration_out_of_range, deadline_exceeded, internal.
         """
         del account  # no child serves two files, so none serves two accounts
         memory_bytes = _HEADER_BYTES + os.fstat(source_fd).st_size

@@ -12,7 +12,7 @@ _GIF: Final = "image/gif"
 
 
 def probed(source: IO[bytes], max_pixels: int, filename: str = "") -> Probed:
-    """What the file is, which was called `filename`. Raises Failed: unsupported_format, decode_failed, input_too_large."""
+    """What the file is, which was called `filename`. Raises Failed: unsupported_format, decode_failed, input_too_large, duration_out_of_range."""
     source.seek(0)
     known = sniff.film(source.read(sniff.HEAD_BYTES))
     source.seek(0)

@@ -8,6 +8,7 @@ decides, holds and moves, together with whatever else arrived meanwhile.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -37,6 +38,8 @@ from burnish.uploads.receive import FETCH_TOPIC
 from burnish.webhooks.announce import announce
 
 _log = log.get("arrive")
+#: The reasons of failed probes that the same bytes will always have.
+_OF_THE_BYTES: Final = {"unsupported_format", "decode_failed", "input_too_large", "duration_out_of_range"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,6 @@ def _over(arrival: _Arrival, given: tuple[Given, ...], plan: Plan) -> Failed | N
 
 def _fault(failed: Failed | None) -> str | None:
     """What is remembered of a failed probe: only what the bytes themselves are to blame for."""
-    if failed is None or failed.reason not in {"unsupported_format", "decode_failed", "input_too_large"}:
+    if failed is None or failed.reason not in _OF_THE_BYTES:
         return None
     return f"{failed.reason}: {failed.message}"

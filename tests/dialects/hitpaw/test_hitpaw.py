@@ -146,6 +146,17 @@ async def test_a_films_address_has_a_number_of_its_own(hitpaw: httpx.AsyncClient
             assert reply.json()["message"].startswith("The video URL is not valid")
 
 
+async def test_what_is_wrong_with_a_film_is_said_at_once(hitpaw: httpx.AsyncClient) -> None:
+    """The vendor has numbers for films alone: for their length, and for what cannot be read."""
+    asked = {"model_name": "general_restore_2x", "resolution": [128, 96]}
+    for frames, damaged, code in ((5, False, 110400011), (30, True, 110400008)):
+        content = film(frames=frames)
+        url = await staged(hitpaw, content[: len(content) // 2] if damaged else content, "video/mp4")
+        for _ in ("seen by a worker", "known from then on"):
+            reply = await hitpaw.post("/api/video-enhancer", json=asked | {"video_url": url})
+            assert (reply.status_code, reply.json()["error_code"]) == (400, code), reply.text
+
+
 @pytest.mark.parametrize(
     ("path", "asked", "status", "code"),
     [

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -114,6 +115,29 @@ async def test_a_revoked_key_is_not_valid(visitor: Visitor) -> None:
         return (reply.status_code, reply.json()["error_code"]) == (400, 110400000)
 
     await until(refused)  # within a second, on every process
+
+
+async def test_a_key_whose_time_is_over_says_so(visitor: Visitor) -> None:
+    """401, the one number that the vendor has for it."""
+    ends = visitor.resources.clock.now() + timedelta(hours=1)
+    visitor.secret = await visitor.new_key(name="short", scopes=["tasks:read"], expires_at=ends)
+    assert (await post(visitor, "task-status", job_id="x")).json()["error_code"] == 110400002
+    await pass_time(visitor, 3_601)
+    over = await post(visitor, "task-status", job_id="x")
+    assert (over.status_code, over.json()["error_code"]) == (401, 100401000)
+    assert over.json()["message"].startswith("Token is expired")
+
+
+async def test_a_test_key_has_so_many_tries(visitor: Visitor) -> None:
+    """The vendor's demo: 402 in its number, and when there are more."""
+    visitor.secret = await visitor.new_key(name="demo", environment="test", scopes=["tasks:write"])
+    asked = {"model_name": "general_2x", "img_url": "https://example.com/a.jpg", "extension": ".png"}
+    assert (await post(visitor, "photo-enhancer", **asked)).status_code == 200
+    async with visitor.resources.db.transaction() as tx:
+        assert await tx.execute("UPDATE windows SET used = 1000 WHERE name = 'day'") == "UPDATE 1"
+    over = await post(visitor, "photo-enhancer", **asked)
+    assert (over.status_code, over.json()["code"]) == (402, 110402004)
+    assert 1 <= int(over.headers["retry-after"]) <= 86_400
 
 
 async def test_a_key_without_the_scope_may_not(visitor: Visitor) -> None:

@@ -12,10 +12,12 @@ from burnish.dialects.hitpaw import errors, models, wire
 from burnish.dialects.hitpaw.models import load
 from burnish.dialects.native.errors import CODES
 from burnish.engines import catalogue
-from burnish.errors import STATUS_REASONS, Invalid, Unusable
+from burnish.errors import STATUS_REASONS, InsufficientCredits, Invalid, Refused, Unusable
 from burnish.tasks.task import Task
 from burnish.uploads.sign import Links
 
+#: Where requests come in that are refused.
+PATHS = ("/hitpaw/api/photo-enhancer", "/hitpaw/api/video-enhancer", "/hitpaw/api/image-nsfw")
 #: Every model that the vendor documents.
 PHOTO = (
     *("face_2x", "face_4x", "face_v2_2x", "face_v2_4x", "general_2x", "general_4x", "high_fidelity_2x"),
@@ -47,6 +49,27 @@ def test_every_code_of_ours_has_an_answer() -> None:
     assert {"input_unreachable", "worker_lost"} <= errors.ANSWERS.keys()
     reasons = set(STATUS_REASONS) - {"rate_limited", "daily_limit_reached"}
     assert reasons - errors.ANSWERS.keys() == set()
+
+
+#: Every number that the vendor documents, but for 100500004, which would call a client's mistake ours.
+NUMBERS = {
+    *(100400000, 100400001, 100400002, 100401000, 100403000, 100403001, 100403002, 100429000, 100500000),
+    *(100500001, 100500002, 100500003, 100500005, 100500006, 100500007, 110400000, 110400002, 110400003),
+    *(110400005, 110400007, 110400008, 110400009, 110400010, 110400011, 110400012, 110402000, 110402001),
+    110402004,
+}
+
+
+def test_every_documented_number_is_given() -> None:
+    """And no other; two of them at one endpoint alone."""
+    given = {errors.answer_to(Refused("", code=code), at).code for code in errors.ANSWERS for at in PATHS}
+    given.add(errors.answer_to(errors.DemoOver("")).code)
+    assert given == NUMBERS
+    short = InsufficientCredits("")
+    assert errors.answer_to(short, "/hitpaw/api/image-nsfw").code == 110402001
+    assert errors.answer_to(short, "/api/photo-enhancer").code == 110402000
+    for code in ("input_unreachable", "decode_failed", "bad_link"):
+        assert errors.answer_to(Invalid("", code=code), "/api/video-enhancer").code == 110400008
 
 
 def test_the_status_is_in_the_number() -> None:

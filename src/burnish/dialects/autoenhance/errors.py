@@ -66,6 +66,7 @@ CODES: Final[dict[str, int]] = {
     "unsupported_format": 422,
     "decode_failed": 422,
     "input_too_large": 422,
+    "duration_out_of_range": 422,
     "output_too_large": 422,
     "engine_refused": 422,
     "ip_rate_limited": 429,

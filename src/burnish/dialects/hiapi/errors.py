@@ -86,6 +86,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "unsupported_format": _INVALID,
     "decode_failed": _INVALID,
     "input_too_large": _INVALID,
+    "duration_out_of_range": _INVALID,
     "output_too_large": _INVALID,
     "engine_refused": _INVALID,
     "ip_rate_limited": _RATE,

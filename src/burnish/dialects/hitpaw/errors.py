@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from burnish.errors import Invalid, Limited, Refused
+from burnish.errors import Limited, Refused
 from burnish.web.replies import Reply, json
 from burnish.web.request import Request
 
@@ -21,6 +21,7 @@ class Answer(NamedTuple):
     words: str
 
 
+_TOKEN_EXPIRED: Final = Answer(401, 100401000, "Token is expired")
 _NO_ACCESS: Final = Answer(400, 100400000, "No access")
 _URL: Final = Answer(400, 100400001, "Invalid URL")
 _BAD_REQUEST: Final = Answer(400, 100400002, "Bad Request")
@@ -32,6 +33,8 @@ _INTERNAL: Final = Answer(500, 100500000, "Internal error")
 _DATABASE: Final = Answer(500, 100500001, "Database error")
 _CACHE: Final = Answer(500, 100500002, "Cache error")
 _FILE: Final = Answer(500, 100500003, "Failed to create file")
+_NOT_SET_UP: Final = Answer(500, 100500005, "Configuration error")
+_UNKNOWN: Final = Answer(500, 100500006, "Unknown error")
 _TIMEOUT: Final = Answer(500, 100500007, "Operation timeout")
 
 _KEY: Final = Answer(400, 110400000, "api_key is not valid")
@@ -42,8 +45,11 @@ _EXTENSION: Final = Answer(400, 110400007, "The extension is not valid")
 _VIDEO_URL: Final = Answer(400, 110400008, "The video URL is not valid")
 _INPUT_SIZE: Final = Answer(400, 110400009, "The input resolution is over limit")
 _OUTPUT_SIZE: Final = Answer(400, 110400010, "The target resolution is over limit")
+_DURATION: Final = Answer(400, 110400011, "The video duration is over limit")
 _UNREADABLE: Final = Answer(400, 110400012, "Get The image resolution is failed,please try a new image")
 _COINS: Final = Answer(402, 110402000, "The coins is not enough")
+_COINS_OF_MODERATION: Final = Answer(402, 110402001, "The coins is not enough")
+_DEMO: Final = Answer(402, 110402004, "The Demo try times exceeded")
 
 
 ANSWERS: Final[dict[str, Answer]] = {
@@ -54,7 +60,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "malformed_key": _KEY,
     "unknown_key": _KEY,
     "revoked_key": _KEY,
-    "expired_key": _KEY,
+    "expired_key": _TOKEN_EXPIRED,
     "insufficient_credits": _COINS,
     "key_credits_spent": _COINS,
     "forbidden": _NOT_ALLOWED,
@@ -101,6 +107,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "unsupported_format": _EXTENSION,
     "decode_failed": _UNREADABLE,
     "input_too_large": _INPUT_SIZE,
+    "duration_out_of_range": _DURATION,
     "output_too_large": _OUTPUT_SIZE,
     "engine_refused": _FAILED,
     "ip_rate_limited": _TOO_MANY,
@@ -113,13 +120,13 @@ ANSWERS: Final[dict[str, Answer]] = {
     "too_many_renditions": _TOO_MANY,
     "rendition_pending": _TIMEOUT,
     "internal": _INTERNAL,
-    "unavailable": _INTERNAL,
+    "unavailable": _UNKNOWN,
     "database_unavailable": _DATABASE,
     "storage_unavailable": _FILE,
     "storage_full": _FILE,
     "limits_unavailable": _CACHE,
     "account_busy": _TIMEOUT,
-    "not_ready": _INTERNAL,
+    "not_ready": _NOT_SET_UP,
     "draining": _TIMEOUT,
     # Of tasks that ended while their submission was still being answered.
     "upstream_timeout": _TIMEOUT,
@@ -128,8 +135,16 @@ ANSWERS: Final[dict[str, Answer]] = {
     "worker_lost": _FAILED,
     "cancelled_by_user": _FAILED,
 }
-#: A code of this dialect alone.
-_FILMS_URL: Final = "video_url"
+
+#: By the end of the path: what is said there in place of an answer, where the vendor has a number of its own.
+_AT: Final[dict[str, dict[Answer, Answer]]] = {
+    "video-enhancer": {_URL: _VIDEO_URL, _UNREADABLE: _VIDEO_URL},
+    "image-nsfw": {_COINS: _COINS_OF_MODERATION},
+}
+
+
+class DemoOver(Limited):
+    """A test key has made as many tasks as it may in a day."""
 
 
 class ErrorReply(Struct, frozen=True, kw_only=True):
@@ -140,23 +155,17 @@ class ErrorReply(Struct, frozen=True, kw_only=True):
     message: str
 
 
-def answer_to(refused: Refused) -> Answer:
-    """The answer to a code; to its kind's where the code has none of its own."""
-    if refused.code == _FILMS_URL:
-        return _VIDEO_URL
-    return ANSWERS.get(refused.code) or ANSWERS[type(refused).code]
+def answer_to(refused: Refused, path: str = "") -> Answer:
+    """The answer to a code, to its kind's where the code has none of its own; `path`: of the request."""
+    if isinstance(refused, DemoOver):
+        return _DEMO
+    answer = ANSWERS.get(refused.code) or ANSWERS[type(refused).code]
+    return _AT.get(path.rpartition("/")[2], {}).get(answer, answer)
 
 
-def of_a_film(refused: Refused) -> Refused:
-    """The same, of a film: what is wrong with its address has a number of its own."""
-    if answer_to(refused) is not _URL:
-        return refused
-    return Invalid(refused.message, code=_FILMS_URL, param=refused.param, retry_after=refused.retry_after)
-
-
-def say_no(_request: Request, refused: Refused) -> Reply:
+def say_no(request: Request, refused: Refused) -> Reply:
     """A refusal in HitPaw's words. What may be tried again later says when, which the vendor leaves out."""
-    answer = answer_to(refused)
+    answer = answer_to(refused, request.scope["path"].rstrip("/"))
     message = f"{answer.words} ({refused.message})"
     later = refused.retry_after or (1 if isinstance(refused, Limited) or answer.status >= 500 else None)
     headers = [] if later is None else [(b"retry-after", b"%d" % later)]

@@ -7,9 +7,9 @@ import msgspec
 
 from burnish.credits.price import bounds
 from burnish.dialects.hitpaw import models, storage, wire
-from burnish.dialects.hitpaw.errors import of_a_film
+from burnish.dialects.hitpaw.errors import DemoOver
 from burnish.dialects.hitpaw.models import Kind, Table
-from burnish.errors import STATUS_REASONS, InsufficientCredits, Invalid, Refused
+from burnish.errors import STATUS_REASONS, InsufficientCredits, Invalid, Limited
 from burnish.settings import Dialects
 from burnish.tasks.submit import Submission
 from burnish.tasks.task import FINAL, QUEUED, RUNNING, Task
@@ -61,10 +61,7 @@ class Handlers:
         asked = await _read(request, wire.VIDEO)
         name = wire.video_model(asked)
         model = self._choose("video", name).model
-        try:
-            return await self._admitted(request, key, "video", name, wire.video_input(asked, model))
-        except Refused as refused:
-            raise of_a_film(refused) from refused
+        return await self._admitted(request, key, "video", name, wire.video_input(asked, model))
 
     async def segmentation(self, request: Request) -> Reply:
         key = await caller(request, "tasks:write", wire.key_of)
@@ -83,7 +80,12 @@ class Handlers:
         entry = self._choose(kind, name)
         model, parameters, kept = models.parameters_of(entry, input_)
         wanted: Submission = submission(request, key, model, parameters, kept, dialect=wire.NAME)
-        task = (await admit_task(request, key, wanted)).task
+        try:
+            task = (await admit_task(request, key, wanted)).task
+        except Limited as limited:
+            if key.test and limited.code == "daily_limit_reached":
+                raise DemoOver(limited.message, retry_after=limited.retry_after) from limited
+            raise
         if task.status not in _SEEN:
             waiting = request.resources.reads.wait_for(task, _SEEN_SECONDS, _SEEN)
             task = await request.while_there(waiting, though_draining=False) or task

@@ -82,6 +82,7 @@ CODES: Final[dict[str, Code]] = {
     "unsupported_format": Code(422, "The upload is in no format that is read here.", "Convert it."),
     "decode_failed": Code(422, "The upload is damaged.", "Upload it again, whole."),
     "input_too_large": Code(422, "The picture has too many pixels.", "Make it smaller."),
+    "duration_out_of_range": Code(422, "The film is too long, or too short.", "Cut it, or send a picture."),
     "output_too_large": Code(422, "The result would have too many pixels.", "Ask for a smaller scale."),
     "engine_refused": Code(422, "The model cannot work on this.", "The message says why."),
     # 429, 5xx: later

@@ -301,7 +301,8 @@ OPERATIONS: Final = (
         refuses=(
             "malformed", "body_stalled", "too_large", "unsupported_media", "invalid", "unknown_field",
             "missing_field", "unknown_model", "model_not_installed", "upload_not_found", "upload_expired", "bad_link", "link_expired",
-            "input_blocked", "test_input", "unsupported_format", "decode_failed", "input_too_large", "output_too_large",
+            "input_blocked", "test_input", "unsupported_format", "decode_failed", "input_too_large",
+            "duration_out_of_range", "output_too_large",
             "expired", *ADMISSION,
         ),
         example=examples.TASK_REQUEST,

@@ -43,7 +43,7 @@ def decode(
     """Answer until nobody asks any more. `allow` is told the pixels that the header promises, before any is decoded.
 
     Raises:
-        Failed: unsupported_format, decode_failed, input_too_large.
+        Failed: unsupported_format, decode_failed, input_too_large, duration_out_of_range.
         wire.Gone: nobody asks any more.
     """
     if question.resume is not None:

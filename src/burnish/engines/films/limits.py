@@ -25,15 +25,15 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_length(seconds: float) -> None:
-    """Raises Failed: input_too_large, unsupported_format."""
+    """Raises Failed: duration_out_of_range."""
     if seconds > MOST_SECONDS * _ROUNDED:
         raise Failed(
-            "input_too_large",
+            "duration_out_of_range",
             f"The film is {seconds / 60:,.1f} minutes long; at most an hour is taken. Cut it and send the parts.",
         )
     if seconds < LEAST_SECONDS / _ROUNDED:
         raise Failed(
-            "unsupported_format",
+            "duration_out_of_range",
             f"The film is {seconds:.2f} s long; from {LEAST_SECONDS} s on it is a film here. Send a longer one, or a picture.",
         )
 

@@ -35,7 +35,7 @@ def probe(source: IO[bytes], demuxer: str) -> tuple[int, int, Timing]:
     """Width and height as seen, and how long the film is.
 
     Raises:
-        Failed: unsupported_format, decode_failed, input_too_large.
+        Failed: unsupported_format, decode_failed, input_too_large, duration_out_of_range.
     """
     with opened(source, demuxer) as (container, stream):
         context = stream.codec_context
