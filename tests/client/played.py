@@ -389,6 +389,7 @@ class Handler(BaseHTTPRequestHandler):
             "merge": {**format_, "images": {"type": "array", "maxItems": 9}},
             "group": {"images": {"type": "array", "maxItems": 200}, "per_image": {"type": "integer"}},
             "moderate": image,
+            "video-upscale": {**format_, "video": {"type": "string"}},
         }
         models = [
             {

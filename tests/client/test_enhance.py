@@ -228,8 +228,8 @@ def test_a_damaged_download_leaves_no_file(enhance: Enhance, service: PlayedServ
     ("arguments", "words"),
     [
         (["none.jpg", "-o", "out"], "There is no file none.jpg"),
-        (["empty", "-o", "out"], "There is no picture in the folder empty; --recursive"),
-        (["empty", "-r", "-o", "out"], "There is no picture in the folder empty."),
+        (["empty", "-o", "out"], "There is no picture or film in the folder empty; --recursive"),
+        (["empty", "-r", "-o", "out"], "There is no picture or film in the folder empty."),
         (["*.gif", "-o", "out"], "There is no file *.gif"),
         (["one.jpg", "-o", "out/{name}"], "it may hold {folder}, {stem}, {model}, {number}"),
         (["one.jpg", "-o", "out/{stem"], "is no template"),

@@ -89,6 +89,39 @@ def test_folders_are_searched_and_keep_their_shape(place: Place) -> None:
     assert events[-1]["credits"] == 30
 
 
+def test_of_a_folder_is_taken_what_the_model_takes(place: Place, service: PlayedService) -> None:
+    """Films for a model of films, pictures for one of pictures, a GIF for both; where there is none, that is told."""
+    service.models = ("upscale", "video-upscale")
+    films = "a.mp4 b.MOV c.m4v d.avi e.mkv f.webm g.flv h.mpeg i.mpg j.ts k.wmv l.gif"
+    place.put(
+        *(f"in/{name}" for name in (*films.split(), "m.jpg", "n.txt", ".o.mp4")),
+        "photos/p.jpg",
+        "clips/q.mp4",
+    )
+    assert place.enhance("in", "-o", "out", "--model", "video-upscale")[0] == 0
+    sent = sorted(name[0] + Path(name).suffix for name in service.filenames.values())
+    assert sent == films.split()
+    assert len({task["input"]["video"] for task in service.tasks.values()}) == 12
+    service.filenames.clear()
+    assert place.enhance("in", "-o", "pictures")[0] == 0
+    assert sorted(name[0] + Path(name).suffix for name in service.filenames.values()) == ["l.gif", "m.jpg"]
+    for folder, model, what in (("photos", "video-upscale", "film"), ("clips", "upscale", "picture")):
+        code, events, complaint = place.enhance(folder, "-o", "none", "--model", model)
+        assert (code, [event["event"] for event in events]) == (2, [])
+        assert f"There is no {what} in the folder {folder}; --recursive" in complaint
+
+
+def test_a_film_whose_place_is_taken_is_not_sent(place: Place, service: PlayedService) -> None:
+    """Its own format where it can be written, else mp4: a picture of that name is in nobody's way."""
+    service.models, service.picture_type = ("video-upscale",), "video/mp4"
+    place.put("in/a.mkv", "in/b.flv", "in/c.mp4", "out/a.mkv", "out/b.mp4", "out/c.png")
+    code, events, _ = place.enhance("in", "-o", "out", "--model", "video-upscale")
+    assert code == 1
+    ended = {event["file"]: event.get("reason") for event in events if event["event"] in ("done", "failed")}
+    assert ended == {"in/a.mkv": "output_exists", "in/b.flv": "output_exists", "in/c.mp4": None}
+    assert len(service.tasks) == 1
+
+
 def test_a_folder_alone_is_searched_flatly(place: Place) -> None:
     """Without --recursive, only the files in it."""
     place.put("in/b.jpg", "in/one/IMG_1.jpg")

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from burnish.cli.estimate import estimate, estimate_sets
-from burnish.cli.found import Found
+from burnish.cli.found import Found, Kind
 from burnish.cli.journal import Entry, Journal
 from burnish.cli.names import Names, Target
 from burnish.cli.place import Place, WrongUse, open_place
@@ -48,11 +48,11 @@ _LIMITS: Final = httpx.Limits(max_connections=200, max_keepalive_connections=40,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is asked of a batch. `parameters` go into each task's input beside the picture; `at_once` is 0 where the
+    """What is asked of a batch. `find`: the files, once it is known what the model takes. `parameters` go into each task's input beside the picture; `at_once` is 0 where the
     client is to find out; `dry`: only ask what it would cost.
     """
 
-    files: Sequence[Found]
+    find: Callable[[Collection[Kind]], Sequence[Found]]
     target: Target
     model: str
     parameters: Mapping[str, Any]
@@ -68,6 +68,7 @@ async def enhance(order: Order, journal: Journal, display: Display, environ: Map
 
     Raises:
         WrongUse: an unknown model, a wrong parameter, no key.
+        NothingFound: a folder holds nothing that the model takes.
         Unusable: there is no service, it does not know the key, or it went away.
     """
     caught: list[int] = []
@@ -154,11 +155,13 @@ class _Batch:
         self._client = client
         self._display = display
         self._request, grouping = asked_of(models, order.model, order.parameters)
-        self._pieces = [Piece((one.file,)) for one in order.files]
+        self._files = order.find((self._request.kind,))
+        display.expect(len(self._files))
+        self._pieces = [Piece((one.file,)) for one in self._files]
         self._piles: Work | None = None
         if self._request.most is not None:
             most = self._request.most if grouping is None else (grouping.most or 1)
-            self._pieces = piles_of(order.files, most)
+            self._pieces = piles_of(self._files, most)
             self._piles = None if grouping is None else self._work_on(grouping, self._pieces)
         self._begin_with(self._pieces, len(self._pieces))
         self._ended: dict[type[Ended], int] = {Done: 0, Skipped: 0, LeftOut: 0, Failure: 0}
@@ -169,14 +172,15 @@ class _Batch:
         """These are all there are; `count` is with those that have failed already."""
         self._pieces = list(pieces)
         self._count = count
-        found = {one.file: one for one in self._order.files}
+        found = {one.file: one for one in self._files}
         self._work = self._work_on(self._request, self._pieces)
         self._names = Names(
             [found[piece.file] for piece in self._pieces],
             self._order.target,
             self._order.model,
-            inputs=self._order.files,
+            inputs=self._files,
             of_sets=self._request.most is not None,
+            kind=self._request.kind,
         )
 
     def _work_on(self, request: Request, pieces: Sequence[Piece]) -> Work:
@@ -197,7 +201,7 @@ class _Batch:
 
     @property
     def _left(self) -> int:
-        return self._count - sum(self._ended.values()) if self._piles is None else len(self._order.files)
+        return self._count - sum(self._ended.values()) if self._piles is None else len(self._files)
 
     def summary(self, seconds: float) -> Summary:
         return Summary(

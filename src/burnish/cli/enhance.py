@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="pictures, folders of pictures, or quoted patterns ('in/**/*.jpg')",
+        help="pictures or films, folders of them, or quoted patterns ('in/**/*.jpg')",
     )
     parser.add_argument(
         "-o", "--out", "--output", required=True, metavar="DIR",
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from burnish.cli.batch import Order, enhance
-    from burnish.cli.found import NothingFound, find
+    from burnish.cli.found import EITHER, NothingFound, find
     from burnish.cli.journal import NAME, open_journal, unwritten_journal
     from burnish.cli.names import target_of
     from burnish.cli.place import WrongUse
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         target = target_of(options.out)
-        find(options.files, recursive=options.recursive)  # before anything is made
+        find(options.files, EITHER, recursive=options.recursive)  # before anything is made
         if not options.dry_run:
             target.folder.mkdir(parents=True, exist_ok=True)
     except (NothingFound, ValueError) as misuse:
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             without = {*journal.results(), *_apart(target.folder, options.files)}
             order = Order(
-                files=find(options.files, recursive=options.recursive, without=without),
+                find=partial(find, options.files, recursive=options.recursive, without=without),
                 target=target,
                 model=options.model,
                 parameters=_parameters(options),
@@ -100,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
                 dry=options.dry_run,
                 data=options.data,
             )
-            display = stack.enter_context(open_display(len(order.files), as_json=options.json))
+            display = stack.enter_context(open_display(as_json=options.json))
             return asyncio.run(enhance(order, journal, display, os.environ))
         except (NothingFound, WrongUse) as misuse:
             return _wrong_use(str(misuse))

@@ -8,12 +8,12 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-#: What is taken from a folder. A file that is named itself may be called anything.
-PICTURES: Final = frozenset(
-    {
-        *(
+#: What is taken from a folder, by what it is: a GIF is both. A file that is named itself may be called anything.
+_ENDINGS: Final = {
+    "picture": frozenset(
+        [
             ".jpg",
             ".jpeg",
             ".jfif",
@@ -27,10 +27,26 @@ PICTURES: Final = frozenset(
             ".heif",
             ".avif",
             ".tga",
-        ),
-        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    }
-)
+            ".dng",
+            ".cr2",
+            ".cr3",
+            ".nef",
+            ".arw",
+            ".sr2",
+            ".raf",
+            ".orf",
+            ".rw2",
+            ".pef",
+            ".srw",
+        ]
+    ),
+    "film": frozenset(
+        [".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".flv", ".mpeg", ".mpg", ".ts", ".wmv", ".gif"]
+    ),
+}
+Kind = Literal["picture", "film"]
+#: Where it is not known yet what the model takes.
+EITHER: Final[tuple[Kind, ...]] = ("picture", "film")
 
 
 class NothingFound(Exception):
@@ -45,30 +61,35 @@ class Found:
     place: Path
 
 
-def find(names: Sequence[str], *, recursive: bool, without: Collection[Path] = ()) -> list[Found]:
-    """Every file once, in the order of the names, folders sorted. `without`: folders and files that are left out where a
-    folder is searched, as the batch's own results.
+def find(
+    names: Sequence[str], kinds: Collection[Kind], *, recursive: bool, without: Collection[Path] = ()
+) -> list[Found]:
+    """Every file once, in the order of the names, folders sorted. `kinds`: what is taken from folders. `without`: folders and
+    files that are left out where a folder is searched, as the batch's own results.
 
     Raises:
         NothingFound: a name, a folder or a pattern leads to no file.
     """
     found: dict[Path, Found] = {}
     left_out = {path.resolve() for path in without}
+    endings = frozenset().union(*(_ENDINGS[kind] for kind in kinds))
     for name in names:
-        some = list(_of_name(name, recursive, left_out))
+        some = list(_of_name(name, endings, recursive, left_out))
         if not some:
-            raise NothingFound(_none(name, recursive))
+            raise NothingFound(_none(name, kinds, recursive))
         for one in some:
             found.setdefault(one.file, one)
     return list(found.values())
 
 
-def _of_name(name: str, recursive: bool, without: Collection[Path]) -> Iterator[Found]:
+def _of_name(
+    name: str, endings: Collection[str], recursive: bool, without: Collection[Path]
+) -> Iterator[Found]:
     path = Path(name)
     if path.is_file():
         yield Found(path, Path(path.name))
     elif path.is_dir():
-        yield from _in_folder(path, recursive, without)
+        yield from _in_folder(path, endings, recursive, without)
     elif glob.has_magic(name):
         base = _fixed(path)
         for match in sorted(base.glob(str(path.relative_to(base)))):
@@ -76,7 +97,9 @@ def _of_name(name: str, recursive: bool, without: Collection[Path]) -> Iterator[
                 yield Found(match, match.relative_to(base))
 
 
-def _in_folder(folder: Path, recursive: bool, without: Collection[Path]) -> Iterator[Found]:
+def _in_folder(
+    folder: Path, endings: Collection[str], recursive: bool, without: Collection[Path]
+) -> Iterator[Found]:
     for inside, folders, files in os.walk(folder):
         here = Path(inside)
         folders[:] = sorted(
@@ -86,7 +109,7 @@ def _in_folder(folder: Path, recursive: bool, without: Collection[Path]) -> Iter
         )
         for name in sorted(files):
             file = here / name
-            if name[0] != "." and file.suffix.lower() in PICTURES and file.resolve() not in without:
+            if name[0] != "." and file.suffix.lower() in endings and file.resolve() not in without:
                 yield Found(file, file.relative_to(folder))
 
 
@@ -100,8 +123,8 @@ def _fixed(pattern: Path) -> Path:
     return fixed
 
 
-def _none(name: str, recursive: bool) -> str:
+def _none(name: str, kinds: Collection[Kind], recursive: bool) -> str:
     if Path(name).is_dir():
         deeper = "" if recursive else "; --recursive looks into the folders in it too"
-        return f"There is no picture in the folder {name}{deeper}."
+        return f"There is no {' or '.join(kinds)} in the folder {name}{deeper}."
     return f"There is no file {name}."

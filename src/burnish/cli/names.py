@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from burnish.cli.found import Found
+from burnish.cli.found import Found, Kind
 from burnish.client import Output
 
 #: What a template may hold.
@@ -17,16 +17,20 @@ PLAIN: Final = "{folder}/{stem}"
 #: Of a set, where no template is given: it is called after its first file, and is no result of that file alone.
 PLAIN_OF_SETS: Final = "{folder}/{stem}-{model}"
 
-#: The file endings of a format, as they are written and as they may be found.
-_ENDINGS: Final = {
-    "png": (".png",),
-    "jpeg": (".jpg", ".jpeg"),
-    "webp": (".webp",),
-    "avif": (".avif",),
-    "tiff": (".tiff", ".tif"),
+#: The file endings of a format, as they are written and as they may be found; the first format of a kind is what the
+#: service writes where it cannot write the file's own.
+_ENDINGS: Final[dict[Kind, dict[str, tuple[str, ...]]]] = {
+    "picture": {
+        "png": (".png",),
+        "jpeg": (".jpg", ".jpeg"),
+        "webp": (".webp",),
+        "avif": (".avif",),
+        "tiff": (".tiff", ".tif"),
+    },
+    "film": {name: (f".{name}",) for name in ("mp4", "mov", "mkv", "m4v", "avi", "gif", "webm")},
 }
 _ENDING_OF_TYPE: Final = {
-    **{f"image/{name}": endings[0] for name, endings in _ENDINGS.items()},
+    **{f"image/{name}": endings[0] for name, endings in _ENDINGS["picture"].items()},
     "application/json": ".json",
     "video/mp4": ".mp4",
 }
@@ -71,11 +75,19 @@ class Names:
     """The name of each file's result, without its ending; with a number where another file of the batch has it."""
 
     def __init__(
-        self, files: Sequence[Found], target: Target, model: str, *, inputs: Sequence[Found], of_sets: bool
+        self,
+        files: Sequence[Found],
+        target: Target,
+        model: str,
+        *,
+        inputs: Sequence[Found],
+        of_sets: bool,
+        kind: Kind,
     ) -> None:
-        """`files`: each one that gives a result its name; `inputs`: all that are read."""
+        """`files`: each one that gives a result its name; `inputs`: all that are read; `kind`: of both."""
         template = target.template or (PLAIN_OF_SETS if of_sets else PLAIN)
         self._folder = target.folder
+        self._kind = kind
         self._inputs = {_identity(one.file) for one in inputs} - {None}
         self._stems: dict[Path, str] = {}
         self._taken: set[str] = set()
@@ -93,7 +105,11 @@ class Names:
 
     def likely(self, file: Path, format_: object) -> Iterator[Path]:
         """Where the result may well go; a path that an input has is none."""
-        for ending in _ENDINGS.get(format_ if isinstance(format_, str) else _format_of(file), ()):
+        formats = _ENDINGS[self._kind]
+        own = next(
+            (name for name, endings in formats.items() if file.suffix.lower() in endings), next(iter(formats))
+        )
+        for ending in formats.get(format_ if isinstance(format_, str) else own, ()):
             path = self._folder / (self._stems[file] + ending)
             if not self._is_input(path):
                 yield path
@@ -130,11 +146,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
         status = path.stat()
         return status.st_dev, status.st_ino
     return None
-
-
-def _format_of(file: Path) -> str:
-    """The format that the service writes when it is not told: the file's own, or png."""
-    return next((name for name, endings in _ENDINGS.items() if file.suffix.lower() in endings), "png")
 
 
 def _role_of(output: Output) -> str:

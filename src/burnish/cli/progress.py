@@ -152,12 +152,12 @@ class Display(Protocol):
         """The batch was only asked about."""
 
 
-def open_display(files: int, *, as_json: bool) -> Display:
+def open_display(*, as_json: bool) -> Display:
     """The way that fits: JSON where it is asked for, bars on a terminal, lines otherwise."""
     if as_json:
         return JsonLines()
     console = Console(stderr=True, highlight=False)
-    return Bars(console, files) if console.is_terminal and not console.is_dumb_terminal else Lines()
+    return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
 class Lines:
@@ -204,7 +204,7 @@ class Lines:
 class Bars:
     """A bar for each file under way, one for all of them, and a line above for each that has ended."""
 
-    def __init__(self, console: Console, files: int) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -215,10 +215,8 @@ class Bars:
             transient=True,
         )
         self._files: dict[Path, TaskID] = {}
-        self._all = self._progress.add_task(
-            "All files".ljust(_NAME_WIDTH), total=files, doing=f"0 of {files}"
-        )
-        self._count = files
+        self._all = self._progress.add_task("All files".ljust(_NAME_WIDTH), total=None, doing="")
+        self._count = 0
         self._ended = 0
 
     def __enter__(self) -> Self:

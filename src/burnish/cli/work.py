@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from burnish.cli.found import Kind
 from burnish.cli.journal import Entry, Journal, order_of
 from burnish.cli.progress import Display, Stage, Step
 from burnish.client import AsyncClient, Expired, Invalid, Model, NotFound, Problem, Task, TaskFailed
@@ -68,6 +69,11 @@ class Request:
     source: str
     most: int | None
     writes: bool
+
+    @property
+    def kind(self) -> Kind:
+        """What it takes."""
+        return "film" if self.source == "video" else "picture"
 
     @classmethod
     def of(cls, model: Model, parameters: Mapping[str, Any]) -> "Request":
