@@ -153,7 +153,7 @@ def test_a_name_cannot_write_to_the_terminal(environ: dict[str, str], tmp_path: 
     assert r"a\x1b]0;owned\x07\x1b[2J\u202egpj.jpg" in ended.stderr
     program = (
         "import sys; from pathlib import Path; from burnish.cli.progress import *; from burnish.cli import progress\n"
-        "with open_display(1, as_json=False) as d:\n"
+        "with open_display(as_json=False) as d:\n"
         f"    d.step(Step(Path({name!r}), 'upload', 0.5, None))\n"
         f"    d.ended(Failure(Path({name!r}), None, 'x', 'bad\\x1b]0;', None, False))\n"
     )

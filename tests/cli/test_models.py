@@ -37,7 +37,8 @@ def test_a_network_is_added_listed_tested_and_removed(environ: dict[str, str], t
     facts = json.loads(burnish(environ, "models", "list", "--json").stdout)
     assert facts["installed"][0]["licence"].startswith("MIT License\nCopyright")
     assert {one["name"] for one in facts["built_in"]} >= {"waifu2x-photo", "mediapipe-people"}
-    assert all(one["there"] for one in facts["built_in"])
+    # Nobody installs the network of `moderate`, so it may be there or not.
+    assert all(one["there"] for one in facts["built_in"] if one["used_for"] != "moderate")
 
     assert "red works" in burnish(environ, "models", "test", "red").stdout
     assert "red is removed" in burnish(environ, "models", "remove", "red").stdout
