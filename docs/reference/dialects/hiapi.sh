@@ -40,5 +40,5 @@ call "$BASE_URL/v1/tasks?page=1&size=2"
 echo "# Prices"
 call "$BASE_URL/api/pricing" -o /dev/null -w '%{http_code} %{size_download}\n'
 
-echo "# Nothing is kept for good"
-post /v1/storages/promote '["90216"]'
+echo "# Keep what it made for longer"
+post /v1/storages/promote "[\"$task\"]"

@@ -17,6 +17,7 @@ from burnish.keys.plan import Plan, Rates
 from burnish.limits.counters import Asked
 from burnish.limits.limit import RequestRate
 from burnish.limits.rate import Rate, Verdicts, slowest
+from burnish.uploads.blob import kept_seconds
 from burnish.web.request import Request
 
 Kind = Literal["create", "read"]
@@ -90,6 +91,12 @@ async def still_calls(request: Request) -> bool:
 def plan_of(request: Request, key: Key) -> Plan:
     """What the key's account may do."""
     return request.resources.plans.terms(key.plan, key.overrides, test=key.test)
+
+
+def retention_of(request: Request, key: Key) -> int:
+    """How long, in seconds, tasks of the key and what they make are kept: as its plan says, or the service."""
+    kept = plan_of(request, key).retention_seconds or request.resources.settings.uploads.retention_seconds
+    return kept_seconds(key.environment, kept)
 
 
 @lru_cache(maxsize=4096)

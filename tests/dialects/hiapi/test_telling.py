@@ -1,11 +1,11 @@
-"""What HiAPI's surface tells beside tasks: callbacks and their signature, prices, what may be kept for good."""
+"""What HiAPI's surface tells beside tasks: callbacks and their signature, prices, what is kept for longer."""
 
 import asyncio
 import hmac
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -147,21 +147,66 @@ async def test_prices_in_the_vendors_shape(visitor: Visitor) -> None:
     assert film["base_usd_value"] == 0.01
 
 
-async def test_nothing_is_kept_for_good(visitor: Visitor, hiapi: httpx.AsyncClient) -> None:
-    """Each output is rejected with one of the vendor's reasons; another's is told from no output by nobody."""
-    task_id = (await hiapi.post("/v1/tasks", json={"model": "noop", "input": {}})).json()["data"]["taskId"]
-    await visitor.succeed(b"picture")
-    native = await visitor.read("task_" + task_id.removeprefix("tk-hiapi-").lower())
+async def test_what_is_promoted_lasts_as_long_as_the_plan_keeps_anything(
+    visitor: Visitor, hiapi: httpx.AsyncClient, pass_time: Callable[[float], Awaitable[None]]
+) -> None:
+    """By its output's id or its own; the detail says until when. Twice is the same; what is over is over."""
+
+    async def detail(task_id: str) -> dict[str, Any]:
+        data: dict[str, Any] = (await hiapi.get(f"/v1/tasks/{task_id}")).json()["data"]
+        return data
+
+    async def promote(*ids: str) -> dict[str, Any]:
+        reply = await hiapi.post("/v1/storages/promote", json=ids)
+        assert reply.json().keys() == {"code", "message", "data"}
+        data: dict[str, Any] = reply.json()["data"]
+        return data
+
+    by_output, by_task, left = [await made(visitor, hiapi) for _ in range(3)]
+    native = await visitor.read("task_" + by_output.removeprefix("tk-hiapi-").lower())
     output = native["outputs"][0]["id"]
+    assert await promote(output, by_task, output) == {"accepted": [output, by_task], "rejected": []}
+    for promoted in (await detail(by_output), await detail(by_task)):
+        assert promoted["output"][0]["expireAt"] == promoted["completed"] + 14 * 86_400
+        assert promoted["storage"] == "temp"
+    link = (await detail(by_output))["output"][0]["url"]
+    assert await promote(output) == {"accepted": [output], "rejected": []}
+    await pass_time(8 * 86_400)
+    assert (await hiapi.get(link)).content == b"picture"
+    assert await promote(left) == {"accepted": [], "rejected": [{"id": left, "reason": "already_deleted"}]}
+    await pass_time(7 * 86_400)
+    assert (await hiapi.get(link)).status_code == 410
+    assert (await promote(output))["rejected"] == [{"id": output, "reason": "already_deleted"}]
+
+
+async def made(visitor: Visitor, hiapi: httpx.AsyncClient) -> str:
+    """A task that has succeeded."""
+    reply = await hiapi.post("/v1/tasks", json={"model": "noop", "input": {}})
+    await visitor.succeed(b"picture")
+    task_id: str = reply.json()["data"]["taskId"]
+    return task_id
+
+
+async def test_what_cannot_be_promoted_has_a_reason(visitor: Visitor, hiapi: httpx.AsyncClient) -> None:
+    """One of the vendor's; another's is told from no output by nobody."""
+    running = (await hiapi.post("/v1/tasks", json={"model": "noop", "input": {}})).json()["data"]["taskId"]
+    reply = await hiapi.post("/v1/storages/promote", json=[running])
+    assert reply.json()["data"]["rejected"] == [{"id": running, "reason": "not_promotable"}]
+    await visitor.end("internal")
+    failed = running
+    task_id = await made(visitor, hiapi)
+    upload = (await visitor.upload(b"123456"))["id"]
     nobodys = to_wire("output", new_id())
-    ids = [output, nobodys, "90216", "ü"]
+    ids = [failed, nobodys, upload, "90216", "ü", "tk-hiapi-90216", ""]
     reply = await hiapi.post("/v1/storages/promote", json=ids)
-    reasons = ["not_promotable", "not_owned", "not_owned", "not_owned"]
+    reasons = ["not_promotable", *["not_owned"] * 6]
     rejected = [{"id": id_, "reason": reason} for id_, reason in zip(ids, reasons, strict=True)]
     assert reply.json() == {"code": 200, "message": "success", "data": {"accepted": [], "rejected": rejected}}
+    native = await visitor.read("task_" + task_id.removeprefix("tk-hiapi-").lower())
+    theirs = [task_id, native["outputs"][0]["id"]]
     stranger = visitor.using(await visitor.new_key(account="stranger"))
-    theirs = (await hiapi.post("/v1/storages/promote", json=[output], headers=stranger)).json()["data"]
-    assert theirs["rejected"] == [{"id": output, "reason": "not_owned"}]
+    told = (await hiapi.post("/v1/storages/promote", json=theirs, headers=stranger)).json()["data"]
+    assert told["rejected"] == [{"id": id_, "reason": "not_owned"} for id_ in theirs]
     many = await hiapi.post("/v1/storages/promote", json=["1"] * 51)
     assert (many.status_code, many.json()["error_code"]) == (400, "INVALID_REQUEST")
     wrong = await hiapi.post("/v1/storages/promote", json={"ids": []})

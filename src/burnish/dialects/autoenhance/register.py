@@ -38,9 +38,9 @@ from burnish.tasks.cancel import cancel
 from burnish.tasks.keep import delete
 from burnish.tasks.task import FINAL, Task
 from burnish.uploads import store as blobs
-from burnish.uploads.blob import UPLOAD, Blob, kept_seconds
+from burnish.uploads.blob import UPLOAD, Blob
 from burnish.uploads.promise import promise
-from burnish.web.caller import plan_of
+from burnish.web.caller import plan_of, retention_of
 from burnish.web.request import Request
 from burnish.web.submitting import admit_task
 
@@ -49,8 +49,7 @@ _GROUP: Final = "group"
 
 
 def owner_of(request: Request, key: Key) -> Owner:
-    kept = plan_of(request, key).retention_seconds or request.resources.settings.uploads.retention_seconds
-    return Owner(key.account_id, key.environment, key.id, request.id, kept_seconds(key.environment, kept))
+    return Owner(key.account_id, key.environment, key.id, request.id, retention_of(request, key))
 
 
 # --- registering ------------------------------------------------------------------------------------------------------

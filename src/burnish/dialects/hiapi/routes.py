@@ -5,11 +5,11 @@ from typing import Any, Final
 from burnish.credits.prices import Prices
 from burnish.dialects.hiapi import models, wire
 from burnish.dialects.hiapi.pricing import price_list
+from burnish.dialects.hiapi.storages import promote
 from burnish.errors import NotFound
 from burnish.keys.key import Key
 from burnish.settings import Dialects
 from burnish.tasks.find import page_of_tasks
-from burnish.uploads.find import find_blobs
 from burnish.web import bodies
 from burnish.web.caller import caller
 from burnish.web.operation import Operation
@@ -28,7 +28,7 @@ def operations(settings: Dialects, prices: Prices) -> tuple[Operation, ...]:
         _operation("POST", "/v1/tasks", handlers.create, "Submit a task", _WRITE),
         _operation("GET", "/v1/tasks/{id}", get, "Read a task", _READ),
         _operation("GET", "/v1/tasks", list_, "List tasks, newest first", _READ),
-        _operation("POST", "/v1/storages/promote", promote, "Ask for outputs to be kept for good", _WRITE),
+        _operation("POST", "/v1/storages/promote", promote, "Keep outputs for longer", _WRITE),
         _operation("GET", "/api/pricing", handlers.pricing, "Read what models cost", "signed"),
     )
 
@@ -79,15 +79,6 @@ async def list_(request: Request) -> Reply:
     )
     tasks = [wire.detail(task, request.site.links) for task in found]
     return json(wire.Envelope(data=wire.Page(tasks=tasks, page=asked.page, size=asked.size, total=total)))
-
-
-async def promote(request: Request) -> Reply:
-    """Nothing is kept for good here: each is told why not."""
-    key = await _caller(request, _WRITE)
-    ids = bodies.decode(await bodies.read(request), wire.PROMOTED)
-    named = {id_ for text in ids if (id_ := wire.output_id(text)) is not None}
-    found = await find_blobs(request.resources.db, named)
-    return json(wire.Envelope(data=wire.promoted(ids, found, key, request.now)))
 
 
 async def _caller(request: Request, scope: str) -> Key:

@@ -3,8 +3,7 @@
 Where the vendor is silent, the choices are here, and each is listed in docs/reference/dialects/hiapi.md.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -30,7 +29,7 @@ from burnish.tasks.task import (
     Task,
     outputs_of,
 )
-from burnish.uploads.blob import OUTPUT, Blob
+from burnish.uploads.blob import OUTPUT
 from burnish.uploads.sign import Links
 from burnish.web import submitting
 from burnish.web.request import Request
@@ -52,7 +51,10 @@ _PLACEHOLDERS: Final = {
     ("film", False): "placeholder-film", ("film", True): "placeholder-film",
 }  # fmt: skip
 _MOST_PROMOTED: Final = 50
-_NOTHING: Final = UUID(int=0)
+#: The vendor's reasons not to promote. Others are of its billing, which is not here.
+NOT_OWNED: Final = "not_owned"
+NOT_PROMOTABLE: Final = "not_promotable"
+ALREADY_DELETED: Final = "already_deleted"
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
@@ -248,24 +250,19 @@ def detail(task: Task, links: Links) -> Detail:
     )
 
 
-def output_id(text: str) -> UUID | None:
-    """What `promote` names; None for what cannot be one."""
-    return from_wire(OUTPUT, text)
+def promoted_id(text: str) -> tuple[str, UUID | None]:
+    """What `promote` names, and of which kind; None for what cannot be any."""
+    if text.startswith(_ID):
+        return "task", from_wire("task", f"task_{text.removeprefix(_ID)}")
+    return OUTPUT, from_wire(OUTPUT, text)
 
 
-def promoted(ids: Sequence[str], found: Mapping[UUID, Blob], key: Key, now: datetime) -> Promoted:
-    """None is: storage that lasts is not here. What is said of each tells only its owner that it is there."""
+def promoted(reasons: Mapping[str, str | None]) -> Promoted:
+    """`reasons`: why each was not kept; None: it is."""
     return Promoted(
-        accepted=[], rejected=[Rejected(id=id_, reason=_why(id_, found, key, now)) for id_ in ids]
+        accepted=[id_ for id_, reason in reasons.items() if reason is None],
+        rejected=[Rejected(id=id_, reason=reason) for id_, reason in reasons.items() if reason is not None],
     )
-
-
-def _why(text: str, found: Mapping[UUID, Blob], key: Key, now: datetime) -> str:
-    output = found.get(output_id(text) or _NOTHING)
-    owner = (key.account_id, key.environment)
-    if output is None or output.kind != OUTPUT or (output.account_id, output.environment) != owner:
-        return "not_owned"
-    return "already_deleted" if output.expires_at <= now else "not_promotable"
 
 
 def _output(output: OutputRecord, task: Task, links: Links) -> Output:

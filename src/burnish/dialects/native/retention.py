@@ -8,11 +8,9 @@ from burnish.dialects.native import wire
 from burnish.dialects.native.examples import ENDED_TASK
 from burnish.dialects.native.named import task_of
 from burnish.errors import Invalid
-from burnish.keys.key import Key
 from burnish.tasks.keep import delete, keep
-from burnish.uploads.blob import kept_seconds
 from burnish.web import bodies
-from burnish.web.caller import caller, plan_of
+from burnish.web.caller import caller, retention_of
 from burnish.web.operation import Operation
 from burnish.web.replies import Reply, json
 from burnish.web.request import Request
@@ -21,7 +19,7 @@ from burnish.web.request import Request
 async def keep_(request: Request) -> Reply:
     key = await caller(request, "tasks:write")
     asked, _ = await bodies.read_json(request, words.KEEP_REQUEST)
-    longest = _longest(request, key)
+    longest = retention_of(request, key)
     if asked.retention_seconds > longest:
         raise Invalid(
             f"Here retention_seconds may be {longest} at most.",
@@ -40,14 +38,6 @@ async def delete_(request: Request) -> Reply:
         words.receipt_reply(
             task, await delete(request.resources.db, task, request.resources.plans, request.now)
         )
-    )
-
-
-def _longest(request: Request, key: Key) -> int:
-    """What the account's plan allows, or where it says nothing, the service."""
-    settings = request.resources.settings.uploads
-    return kept_seconds(
-        key.environment, plan_of(request, key).retention_seconds or settings.retention_seconds
     )
 
 
