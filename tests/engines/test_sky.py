@@ -1,5 +1,7 @@
 """Skies on scenes whose truth is known: found, left alone where there is none, replaced without a fringe."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -85,8 +87,9 @@ def test_a_seed_is_a_sky() -> None:
 def test_the_smallest_pictures_are_looked_at(size: tuple[int, int]) -> None:
     """Nothing breaks, whatever is found."""
     rgb = np.random.default_rng(1).uniform(0, 1, (*size, 3)).astype(np.float32)
-    made, _ = sky.replace_sky(rgb, "high_cloud", 1)
-    assert made.shape == rgb.shape
+    for panorama in (False, True):
+        made, _ = sky.replace_sky(rgb, "high_cloud", 1, panorama=panorama)
+        assert made.shape == rgb.shape
 
 
 def test_only_within_a_window() -> None:
@@ -100,3 +103,56 @@ def test_only_within_a_window() -> None:
     assert note == ""
     assert np.abs(made - room)[window == 0].max() == 0
     assert np.abs(made - room)[110:150, 600:740].mean() > 0.05
+
+
+def all_round(seed: int = 3) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A panorama, 300 by 900, and how much of each pixel is sky: a scene and its mirror image, turned so that the edges lie
+    in the middle of a tree.
+    """
+    picture, truth, _ = under_the_sky("overcast", seed, 300, 450)
+    picture, truth = np.hstack([picture, picture[:, ::-1]]), np.hstack([truth, truth[:, ::-1]])
+    return np.roll(picture, 310, 1), np.roll(truth, 310, 1)
+
+
+def seam(picture: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """How far the edges are from each other, and the most that columns beside each other are."""
+    between = np.abs(np.diff(picture, axis=1)).reshape(len(picture), picture.shape[1] - 1, -1).mean((0, 2))
+    return float(np.abs(picture[:, 0] - picture[:, -1]).mean()), float(between.max())
+
+
+@pytest.mark.parametrize("kind", ["clear", "low_cloud", "high_cloud"])
+def test_a_panorama_has_no_seam_in_its_sky(kind: skies.Kind) -> None:
+    """Its edges are as near to each other as columns are; taken for a photo, they are not."""
+    picture, _ = all_round()
+    made, note = sky.replace_sky(picture, kind, 5, panorama=True)
+    assert note == ""
+    for looked_at in (made, made - picture):
+        edges, most = seam(looked_at)
+        assert edges < most
+    plain, _ = sky.replace_sky(picture, kind, 5)
+    assert seam(plain - picture)[0] > 2.5 * seam(made - picture)[0]
+
+
+def test_a_panorama_has_the_same_sky_wherever_it_is_cut() -> None:
+    """What is sky, and how much of each pixel, does not depend on where the edges are."""
+    picture, truth = all_round()
+    found = sky.find(picture, panorama=True)
+    assert found is not None
+    assert overlap(found.share > 0.5, truth > 0.5) > 0.9
+    for turn in (100, 450, 777):
+        turned = sky.find(np.roll(picture, turn, 1), panorama=True)
+        assert turned is not None
+        shares = turned.share, np.roll(found.share, turn, 1)
+        assert overlap(shares[0] > 0.5, shares[1] > 0.5) > 0.98
+        edges, most = seam(turned.share)
+        assert edges < most
+
+
+@pytest.mark.parametrize("kind", ["clear", "low_cloud", "high_cloud"])
+def test_a_sky_all_round_meets_itself(kind: skies.Kind) -> None:
+    """As its columns do; the topmost row is one point."""
+    made = skies.sky_around(kind, 120, 240, 60, 7)
+    edges, most = seam(made)
+    assert edges < most
+    assert np.ptp(made[0], axis=0).max() < 0.05
+    assert (made.min() >= 0, made.max() <= 1) == (True, True)

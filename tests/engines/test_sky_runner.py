@@ -55,3 +55,22 @@ async def test_without_a_sky_the_picture_is_as_it_was(
     image, output = await painted(file_of(Image.fromarray(photo).convert(mode), "PNG"))
     assert np.array_equal(np.asarray(image), np.asarray(Image.fromarray(photo).convert(mode)))
     assert "sky" in output.notes
+
+
+async def test_a_panorama_is_told_by_its_shape_or_by_who_asks(painted: Any, file_of: Any) -> None:
+    """Twice as wide as high and large enough, or said to be one: the edges of the new sky meet; said to be none: not."""
+    half, _, _ = under_the_sky("overcast", 3, 512, 512)
+    large = np.round(np.hstack([half, half[:, ::-1]] * 2) * 255).astype(np.uint8)[:, :2048]
+    large = np.vstack([large, large[::-1]])
+    for size, said, round_ in (
+        ((2048, 1024), None, True),
+        ((2048, 1024), False, False),
+        ((700, 350), True, True),
+        ((700, 350), None, False),
+    ):
+        params = {} if said is None else {"panorama": said}
+        file = file_of(Image.fromarray(large).resize(size, Image.Resampling.BOX), "PNG")
+        image, output = await painted(file, kind="high_cloud", seed=5, **params)
+        assert output.notes["sky"].startswith("The sky was replaced")
+        made = np.asarray(image).astype(int)[: size[1] // 8]
+        assert (np.abs(made[:, 0] - made[:, -1]).mean() < 4) == round_

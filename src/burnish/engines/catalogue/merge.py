@@ -78,7 +78,9 @@ def _stages(params: Struct) -> tuple[Stage, ...]:
     )
     if steps != photo.Steps():
         stages.append(Stage(photo.PHOTOGRAPHER, steps, size=same_size))
-    after = photo.finished(params.images[0], sky=params.sky, privacy=params.privacy, upscale=params.upscale)
+    after = photo.finished(
+        params.images[0], sky=params.sky, panorama=False, privacy=params.privacy, upscale=params.upscale
+    )
     return (*stages, *after)
 
 

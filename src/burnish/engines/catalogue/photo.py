@@ -177,17 +177,28 @@ def _enhance_stages(params: Struct) -> tuple[Stage, ...]:
         enhance=Enhance(params.style, params.strength),
         panorama=params.panorama or None,
     )
-    after = finished(params.image, sky=params.sky, privacy=params.privacy, upscale=params.upscale)
+    after = finished(
+        params.image,
+        sky=params.sky,
+        panorama=params.panorama,
+        privacy=params.privacy,
+        upscale=params.upscale,
+    )
     return (Stage(PHOTOGRAPHER, steps), *after)
 
 
 def finished(
-    image: str, *, sky: Literal["none", "clear", "low_cloud", "high_cloud"], privacy: bool, upscale: bool
+    image: str,
+    *,
+    sky: Literal["none", "clear", "low_cloud", "high_cloud"],
+    panorama: bool,
+    privacy: bool,
+    upscale: bool,
 ) -> tuple[Stage, ...]:
     """What follows light and colour, in this order; `image` is only named, as their parameters want one."""
     stages = []
     if sky != "none":
-        stages.append(Stage(_ANOTHER_SKY, Sky(image, kind=sky), size=same_size))
+        stages.append(Stage(_ANOTHER_SKY, Sky(image, kind=sky, panorama=panorama or None), size=same_size))
     if privacy:
         stages.append(Stage(_NOBODY, Privacy(image), size=same_size))
     if upscale:

@@ -16,6 +16,13 @@ class Sky(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Blue; blue with heaps of cloud; blue with thin streaks high up."),
     ] = "clear"
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1, description="The same seed gives the same sky.")] = 0
+    panorama: Annotated[
+        bool | None,
+        Meta(
+            description="A 360° panorama (equirectangular): the new sky goes all the way round, and its edges meet. Left out: told "
+            "by its shape, exactly twice as wide as high and at least 2,048 wide."
+        ),
+    ] = None
     format: Format = None
     quality: Quality = 90
     metadata: MetadataPolicy = "keep"

@@ -13,6 +13,8 @@ import numpy as np
 from numpy import fft
 from numpy.typing import NDArray
 
+from burnish.engines.photos.around import widened
+
 Float = NDArray[Any]
 Kind = Literal["clear", "low_cloud", "high_cloud"]
 
@@ -20,6 +22,8 @@ Kind = Literal["clear", "low_cloud", "high_cloud"]
 _UP: Final = 0.9
 #: Clouds end in haze at this tangent above the horizon.
 _LOWEST: Final = 0.035
+#: How high the sun stands where all is seen.
+_SUN: Final = 0.9
 _TILE: Final = 1024
 #: Cloud layers' height to which a tile of noise stretches.
 _TILE_SPAN: Final = 26.0
@@ -38,26 +42,76 @@ def sky(kind: Kind, height: int, width: int, horizon: float, seed: int) -> Float
     rows = np.arange(height, dtype=np.float32)[:, None]
     slope = np.maximum((horizon - rows) / max(horizon, 1.0) * _UP, 0.0)
     across = (np.arange(width, dtype=np.float32)[None, :] - width / 2) * np.float32(_UP / max(horizon, 1.0))
-    air = _air(slope, across, (sun - 0.5) * width * _UP / max(horizon, 1.0))
+    to_sun = (sun - 0.5) * width * _UP / max(horizon, 1.0)
+    up = np.clip(slope / _UP, 0, 1)
+    air = _air(up, np.exp(-(((across - to_sun) / 0.75) ** 2) - ((slope - 1.25) / 0.7) ** 2))
     if kind == "clear":
         return air
     slope = np.broadcast_to(np.maximum(slope, _LOWEST), (height, width))
-    cover = _low(rng, slope, across, sun) if kind == "low_cloud" else _high(rng, slope, across)
-    colour, opacity = cover
+    away, toward_sun = across / slope, ((sun - 0.5) * 0.9, -0.35)
+    return _clouded(air, kind, rng, slope, (away, 1.0 / slope), toward_sun, margin=0)
+
+
+def sky_around(kind: Kind, height: int, width: int, horizon: float, seed: int) -> Float:
+    """A sky all the way round, for an equirectangular panorama: its top row is the zenith, its edges meet. `horizon`: its row,
+    of a whole sphere half the height.
+    """
+    rng = np.random.default_rng(np.random.PCG64(seed))
+    sun = float(rng.uniform(0, 2 * np.pi))
+    rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
+    elevation = (1 - rows / horizon) * np.float32(np.pi / 2)
+    azimuth = (np.arange(width, dtype=np.float32)[None, :] + 0.5) * np.float32(2 * np.pi / width)
+    slope = np.tan(np.maximum(elevation, 0))
+    to_sun = np.sin(elevation) * np.sin(_SUN) + np.cos(elevation) * np.cos(_SUN) * np.cos(azimuth - sun)
+    air = _air(1 - np.exp(-1.6 * slope), np.exp(-((np.arccos(np.clip(to_sun, -1, 1)) / 0.65) ** 2)))
+    above = min(height, round(horizon))
+    if kind == "clear" or not above:
+        return air
+    slope = np.broadcast_to(np.maximum(slope[:above], _LOWEST), (above, width))
+    places = np.sin(azimuth) / slope, np.cos(azimuth) / slope
+    toward_sun = 0.55 * float(np.sin(sun)), 0.55 * float(np.cos(sun))
+    air[:above] = _clouded(air[:above], kind, rng, slope, places, toward_sun, margin=min(4, width))
+    for row in range(
+        above // 5
+    ):  # a row is a circle, near the zenith one of a few pixels, drawn out to the whole width
+        reach = min(round(0.7 / np.sin((row + 0.5) / horizon * np.pi / 2)), width - 1)
+        wide = widened(air[row : row + 1], reach)
+        air[row] = cv2.blur(wide, (2 * reach + 1, 1))[0, reach : reach + width]
+    return air
+
+
+def _clouded(
+    air: Float,
+    kind: Kind,
+    rng: np.random.Generator,
+    slope: Float,
+    places: tuple[Float, Float],
+    toward_sun: tuple[float, float],
+    *,
+    margin: int,
+) -> Float:
+    """`air` with clouds before it. `slope`: tangent above the horizon; `places`: of a plane at height 1, to the right and
+    away; `margin`: columns by which one edge sees the other.
+    """
+    if kind == "low_cloud":
+        colour, opacity = _low(rng, slope, places, toward_sun, margin)
+    else:
+        colour, opacity = _high(rng, places)
     far = np.clip((slope - _LOWEST) / 0.16, 0, 1)
     opacity = opacity * far * far * (3 - 2 * far)
     air += opacity[..., None] * (colour - air)
     return air
 
 
-def _air(slope: Float, across: Float, sun: float) -> Float:
-    """Blue between clouds: from the horizon's haze to the zenith, brighter round the sun, which stands above the frame."""
-    up = np.clip(slope / _UP, 0, 1)[..., None]
+def _air(up: Float, near: Float) -> Float:
+    """Blue between clouds: from the horizon's haze (`up` 0) to the zenith (1), brighter round the sun, which stands above a
+    photo's frame; `near`: how near it is, 0 to 1.
+    """
+    up = up[..., None]
     low = 1 - np.exp(-up * 4.5)
     high = up**1.2
     air = _HORIZON + low * (_MIDDLE - _HORIZON) + low * high * (_ZENITH - _MIDDLE)
-    near = np.exp(-(((across - sun) / 0.75) ** 2) - ((slope - 1.25) / 0.7) ** 2)[..., None]
-    lit: Float = (air + 0.42 * near * (_GLOW - air)).astype(np.float32)
+    lit: Float = (air + 0.42 * near[..., None] * (_GLOW - air)).astype(np.float32)
     return lit
 
 
@@ -89,7 +143,13 @@ def _at(noise: Float, x: Float, y: Float) -> Float:
     )
 
 
-def _low(rng: np.random.Generator, slope: Float, across: Float, sun: float) -> tuple[Float, Float]:
+def _low(
+    rng: np.random.Generator,
+    slope: Float,
+    places: tuple[Float, Float],
+    toward_sun: tuple[float, float],
+    margin: int,
+) -> tuple[Float, Float]:
     """Heaps with flat bottoms: a height for each place of the plane, marched through from below."""
     heap, detail = _noise(rng, 1.9, least=6.0), _noise(rng, 1.22)
     shift = rng.uniform(0, _TILE_SPAN, 2)
@@ -98,7 +158,7 @@ def _low(rng: np.random.Generator, slope: Float, across: Float, sun: float) -> t
     threshold, tallest = 0.38, 0.46
     left: Float = np.ones(slope.shape, np.float32)
     light: Float = np.zeros(slope.shape, np.float32)
-    near, away = 1.0 / slope, across / slope
+    (away, near), distance = places, 1.0 / slope
     for number in range(_SLICES):
         above = (number + begun) * np.float32(tallest / _SLICES)
         x, y = away * (1 + above) + shift[0], near * (1 + above) + shift[1]
@@ -106,13 +166,13 @@ def _low(rng: np.random.Generator, slope: Float, across: Float, sun: float) -> t
         rough = _at(detail, x * 1.7 + above * 1.3, y * 1.7 - above * 1.9)
         tall = tallest * np.tanh((_at(heap, x, y) - threshold) * np.float32(0.5 / tallest)) + 0.09 * rough
         inside = np.clip((tall - above) * 9.0, 0, 1)
-        thick = 1 - np.exp(-inside * np.float32(11.0 / _SLICES) * (1 + np.minimum(near, 6) * 0.3))
+        thick = 1 - np.exp(-inside * np.float32(11.0 / _SLICES) * (1 + np.minimum(distance, 6) * 0.3))
         # Light comes from above and from the sun's side; what lies deep below the top, or behind more cloud, has less.
-        toward = (_at(heap, x + np.float32((sun - 0.5) * 0.9), y - np.float32(0.35)) - threshold) * 0.42
+        toward = (_at(heap, x + np.float32(toward_sun[0]), y + np.float32(toward_sun[1])) - threshold) * 0.42
         lit = 0.42 + 0.85 * above / tallest + 0.8 * (tall - toward) - 0.75 * np.clip(tall - above, 0, 0.6)
         light += left * thick * np.clip(lit, 0, 1)
         left *= 1 - thick
-    left, light = cv2.GaussianBlur(left, (0, 0), 0.9), cv2.GaussianBlur(light, (0, 0), 0.9)
+    left, light = _smooth(left, margin), _smooth(light, margin)
     opacity = 1 - left
     light = light / np.maximum(opacity, 1e-3)
     shadow, bright = np.array([0.62, 0.67, 0.75], np.float32), np.array([0.99, 0.985, 0.97], np.float32)
@@ -120,11 +180,16 @@ def _low(rng: np.random.Generator, slope: Float, across: Float, sun: float) -> t
     return colour.astype(np.float32), opacity
 
 
-def _high(rng: np.random.Generator, slope: Float, across: Float) -> tuple[Float, Float]:
+def _smooth(plane: Float, margin: int) -> Float:
+    smooth: Float = cv2.GaussianBlur(widened(plane, margin), (0, 0), 0.9)
+    return smooth[:, margin : margin + plane.shape[1]]
+
+
+def _high(rng: np.random.Generator, places: tuple[Float, Float]) -> tuple[Float, Float]:
     """Thin fibres, combed by wind and bent by a slow field."""
     fibre, field = _noise(rng, 1.45, stretch=5.0), _noise(rng, 2.2)
     shift, turn = rng.uniform(0, _TILE_SPAN, 2), rng.uniform(-0.9, 0.9)
-    near, away = 1.6 / slope, across * 1.6 / slope
+    away, near = places[0] * 1.6, places[1] * 1.6
     along, beside = away * np.cos(turn) - near * np.sin(turn), away * np.sin(turn) + near * np.cos(turn)
     bent = _at(field, along * 0.5 + shift[0], beside * 0.5 + shift[1])
     x, y = along + 0.55 * bent + shift[0], beside + 0.35 * bent + shift[1]
@@ -132,5 +197,5 @@ def _high(rng: np.random.Generator, slope: Float, across: Float) -> tuple[Float,
     patches = _at(field, along * 0.8 + shift[1], beside * 0.8 + shift[0])
     density = np.clip(0.30 * wisps + 0.42 * patches + 0.12, 0, None)
     opacity = 0.78 * (1 - np.exp(-1.5 * density))
-    colour = np.broadcast_to(np.array([0.965, 0.97, 0.98], np.float32), (*slope.shape, 3))
+    colour = np.broadcast_to(np.array([0.965, 0.97, 0.98], np.float32), (*near.shape, 3))
     return colour, opacity.astype(np.float32)

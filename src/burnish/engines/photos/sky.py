@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.engines.photos import skies
+from burnish.engines.photos.around import enlarged, joined, widened
 from burnish.engines.photos.skies import Kind
 
 Float = NDArray[Any]
@@ -49,12 +50,14 @@ FIXED_BYTES: Final = 320 * 1024 * 1024
 class Sky:
     """A sky that was found. `share`: how much of each place is sky, 0 to 1, small; `slopes`, `offset`: the same from a
     pixel's own colours, `slopes . colour + offset`, small; `light`: the old sky's colour, behind all that stands before it.
+    `panorama`: its left and right edge are one.
     """
 
     share: Float
     slopes: Float
     offset: Float
     light: Float
+    panorama: bool = False
 
     @property
     def horizon(self) -> float:
@@ -63,7 +66,9 @@ class Sky:
         return float((rows[-1] + 1) / len(self.share)) if len(rows) else 1.0
 
 
-def replace_sky(rgb: Float, kind: Kind, seed: int, within: Float | None = None) -> tuple[Float, str]:
+def replace_sky(
+    rgb: Float, kind: Kind, seed: int, within: Float | None = None, *, panorama: bool = False
+) -> tuple[Float, str]:
     """The picture with another sky, and what is to be said of it: "" where all went well.
 
     Args:
@@ -71,8 +76,9 @@ def replace_sky(rgb: Float, kind: Kind, seed: int, within: Float | None = None) 
         kind: which sky.
         seed: the same one gives the same sky.
         within: [h, w] of any size, 0 to 1: only there, as through a window, whose top edge then is the edge that counts.
+        panorama: it goes all the way round (equirectangular), and so does the new sky.
     """
-    found = find(rgb, within)
+    found = find(rgb, within, panorama=panorama)
     if found is None:
         return rgb, NO_SKY
     made = np.empty_like(rgb)
@@ -84,18 +90,27 @@ def replace_sky(rgb: Float, kind: Kind, seed: int, within: Float | None = None) 
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
-def find(rgb: Float, within: Float | None = None) -> Sky | None:
-    """The sky of a picture, float32 [H, W, 3], or None."""
+def find(rgb: Float, within: Float | None = None, *, panorama: bool = False) -> Sky | None:
+    """The sky of a picture, float32 [H, W, 3], or None. `panorama`: left and right edge are one."""
     small = _copy(rgb, _SORT_PIXELS)
     room = None if within is None else _fit(within, small) > 0.5
-    seeds = _seeds(small, room)
+    margin = small.shape[1] // 4 if panorama else 0
+    wide, wide_room = widened(small, margin), None if room is None else widened(room, margin)
+    seeds = _seeds(wide, wide_room)
     if seeds is None:
         return None
-    sorted_ = _sorted(small, seeds, room)
-    if sorted_ is None or not _believed(small, sorted_, room):
+    sorted_ = _sorted(wide, seeds, wide_room)
+    if sorted_ is None:
+        return None
+    sky = joined(sorted_.astype(np.float32), margin)
+    if not _believed(small, sky > 0.5, room):
         return None
     edge = _copy(rgb, _EDGE_PIXELS)
-    return _led(edge, _fit(sorted_.astype(np.float32), edge), None if within is None else _fit(within, edge))
+    margin = edge.shape[1] // 8 if panorama else 0
+    hard = (_fit(sky, edge) > 0.5).astype(np.float32)
+    within = None if within is None else widened(_fit(within, edge), margin)
+    led = _led(widened(edge, margin), widened(hard, margin), within)
+    return Sky(*(joined(plane, margin) for plane in led), panorama)
 
 
 def _copy(rgb: Float, pixels: int) -> Float:
@@ -264,10 +279,11 @@ def _speckled(sky: Mask) -> bool:
     return count > _MOST_THINGS and int(floating[1:].sum()) > _MOST_THINGS
 
 
-def _led(edge: Float, sky: Float, within: Float | None) -> Sky:
-    """The share of sky of each pixel: a guided filter in colour, round the border only."""
+def _led(edge: Float, hard: Float, within: Float | None) -> tuple[Float, Float, Float, Float]:
+    """The share of sky of each pixel: a guided filter in colour, round the border of `hard`, 0 or 1, only; and what else a
+    `Sky` knows.
+    """
     radius = max(2, round(min(edge.shape[:2]) * 0.012))
-    hard = (sky > 0.5).astype(np.float32)
     slopes, offset = _linear(hard, edge, radius, 4e-4)
     share = _curve((slopes * edge).sum(2) + offset)
     window = (2 * radius + 1,) * 2
@@ -278,7 +294,7 @@ def _led(edge: Float, sky: Float, within: Float | None) -> Sky:
         keep, full = keep * within, full * within
     share = keep * share + full
     light = _behind(edge, (share > 0.95).astype(np.float32))
-    return Sky(share, slopes * keep[..., None], offset * keep + full, light)
+    return share, slopes * keep[..., None], offset * keep + full, light
 
 
 def _curve(share: Float) -> Float:
@@ -348,12 +364,15 @@ def paint(rgb: Float, found: Sky, kind: Kind, seed: int, made: Float) -> Iterato
     """Fill `made` with the picture under another sky; yields the part that is done. Both float32 [H, W, 3], 0 to 1."""
     height, width = rgb.shape[:2]
     new = _matched(_new(found, kind, seed, height, width), found)
+    margin = 2 if found.panorama else 0
+    planes = [widened(plane, margin) for plane in (found.slopes, found.offset, found.light, new)]
+    at = {"height": height, "width": width, "margin": margin}
     grain = np.random.default_rng(seed).uniform(-0.5, 0.5, (256, width, 1)).astype(np.float32) / 255
     rows = max(1, min(height, _STRIP_PIXELS // width, 256))
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         strip = rgb[top:bottom]
-        slopes, offset = (_rows(plane, top, bottom, height, width) for plane in (found.slopes, found.offset))
+        slopes, offset = (enlarged(plane, top, bottom, **at) for plane in planes[:2])
         share = _curve(
             cv2.transform(slopes * strip, np.ones((1, 3), np.float32)).reshape(offset.shape) + offset
         )
@@ -362,15 +381,18 @@ def paint(rgb: Float, found: Sky, kind: Kind, seed: int, made: Float) -> Iterato
             yield bottom / height
             continue
         share = share[..., None]
-        old, sky = (_rows(plane, top, bottom, height, width) for plane in (found.light, new))
+        old, sky = (enlarged(plane, top, bottom, **at) for plane in planes[2:])
         own = np.clip(strip - share * old, 0, 1 - share)
         made[top:bottom] = own + share * (sky + grain[: bottom - top])
         yield bottom / height
 
 
 def _new(found: Sky, kind: Kind, seed: int, height: int, width: int) -> Float:
-    factor = min(1.0, (_NEW_PIXELS / (height * width)) ** 0.5)
+    pixels = _NEW_PIXELS * (2 if found.panorama else 1)  # of a panorama the lower half is below the horizon
+    factor = min(1.0, (pixels / (height * width)) ** 0.5)
     rows, columns = max(2, round(height * factor)), max(2, round(width * factor))
+    if found.panorama:
+        return skies.sky_around(kind, rows, columns, max(found.horizon, 0.5) * rows, seed)
     horizon = max(found.horizon * 1.04, 0.3) * rows
     return skies.sky(kind, rows, columns, horizon, seed)
 
@@ -385,23 +407,8 @@ def _matched(new: Float, found: Sky) -> Float:
     rows = np.linspace(0, 1, len(new), dtype=np.float32)[:, None, None]
     low = np.clip((rows - 0.55 * found.horizon) / max(0.45 * found.horizon, 1e-3), 0, 1) ** 2
     haze = cv2.resize(found.light, new.shape[1::-1], interpolation=cv2.INTER_AREA)
-    haze = cv2.blur(haze, (len(new) // 8 * 2 + 1,) * 2)
+    reach = len(new) // 8
+    margin = min(reach, new.shape[1]) if found.panorama else 0
+    haze = cv2.blur(widened(haze, margin), (reach * 2 + 1,) * 2)[:, margin : margin + new.shape[1]]
     blended: Float = bright + 0.3 * low * (haze - bright)
     return blended.astype(np.float32)
-
-
-def _rows(plane: Float, top: int, bottom: int, height: int, width: int) -> Float:
-    """Rows of a small plane at full size."""
-    down, across = len(plane) / height, plane.shape[1] / width
-    lowest = max(0, int(top * down) - 3)
-    highest = min(len(plane), int(np.ceil(bottom * down)) + 3)
-    move = np.array(
-        [[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2 + top * down - lowest]], np.float64
-    )
-    return cv2.warpAffine(
-        plane[lowest:highest],
-        move,
-        (width, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )

@@ -51,7 +51,7 @@ class Merger:
             yield _PREPARED + (_FUSED - _PREPARED) * done
         if wanted.window_pull == _WITH_SKIES and plan.windows is not None and colours.shape[2] == 3:
             kind = "clear" if wanted.sky == "none" else wanted.sky
-            for done in skies.repaint(colours, kind, 0, work.notes, within=plan.windows):
+            for done in skies.repaint(colours, kind, 0, work.notes, within=plan.windows, panorama=False):
                 yield _FUSED + (1 - _FUSED) * done
         if result.shape[2] > colours.shape[2]:
             result[..., colours.shape[2] :] = work.sources[0][..., work.sources[0].shape[2] - 1 :]

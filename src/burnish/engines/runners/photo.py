@@ -13,6 +13,7 @@ import numpy as np
 from burnish.engines.catalogue.photo import Steps
 from burnish.engines.networks.device import Device
 from burnish.engines.photos import enhance, lens, straighten
+from burnish.engines.photos.around import is_panorama
 from burnish.engines.photos.lens import Correction
 from burnish.engines.wire import Picture, Shot
 from burnish.engines.work import Pixels, Work
@@ -22,8 +23,6 @@ _BYTES_AT_LEAST: Final = 96 * 1024 * 1024
 _BYTES_PER_THREAD: Final = 24 * 1024 * 1024
 #: Transparent pictures are moved as floats, multiplied by their alpha.
 _BYTES_PER_SAMPLE_MOVED: Final = 4
-#: Exactly twice as wide as high, and at least so wide: a panorama, where nobody says.
-_PANORAMA_WIDTH: Final = 2048
 
 #: Room for a result of this height and width.
 Room = Callable[[int, int], Pixels]
@@ -76,9 +75,7 @@ class Photographer:
     def _steps(self, wanted: Steps, work: Work) -> list[Step]:
         height, width = work.sources[0].shape[:2]
         shot = work.shots[0] if work.shots else Shot()
-        panorama = wanted.panorama
-        if panorama is None:
-            panorama = width == 2 * height and width >= _PANORAMA_WIDTH
+        panorama = is_panorama(wanted.panorama, width, height)
         steps: list[Step] = []
         if wanted.lens:
             steps.append(

@@ -8,6 +8,7 @@ import numpy as np
 from burnish.engines.catalogue import Sky
 from burnish.engines.networks.device import Device
 from burnish.engines.photos import skies, sky
+from burnish.engines.photos.around import is_panorama
 from burnish.engines.wire import Picture
 from burnish.engines.work import Pixels, Work
 
@@ -36,7 +37,9 @@ class Skies:
         if pixels.shape[2] <= 2:
             work.notes["sky"] = "The picture is gray, and was left as it is."
             return
-        yield from repaint(result[..., :3], wanted.kind, wanted.seed, work.notes)
+        height, width = pixels.shape[:2]
+        panorama = is_panorama(wanted.panorama, width, height)
+        yield from repaint(result[..., :3], wanted.kind, wanted.seed, work.notes, panorama=panorama)
 
     def rest(self) -> None:
         """Nothing is kept."""
@@ -48,15 +51,22 @@ def memory_bytes(picture: Picture) -> int:
 
 
 def repaint(
-    pixels: Pixels, kind: skies.Kind, seed: int, notes: dict[str, str], within: Pixels | None = None
+    pixels: Pixels,
+    kind: skies.Kind,
+    seed: int,
+    notes: dict[str, str],
+    within: Pixels | None = None,
+    *,
+    panorama: bool,
 ) -> Iterator[float]:
     """Put another sky into colours, [H, W, 3] of 8 or 16 bits, in place; yields the part that is done. `within`: only
-    there, 0 to 255, of any size.
+    there, 0 to 255, of any size. `panorama`: left and right edge are one.
     """
     yield 0.05
     rgb = unit(pixels)
     yield 0.1
-    found = sky.find(rgb, None if within is None else within.astype(np.float32) / 255)
+    room = None if within is None else within.astype(np.float32) / 255
+    found = sky.find(rgb, room, panorama=panorama)
     yield 0.3
     if found is None:
         notes["sky"] = sky.NO_SKY
