@@ -109,8 +109,10 @@ def find(rgb: Float, within: Float | None = None, *, panorama: bool = False) -> 
     margin = edge.shape[1] // 8 if panorama else 0
     hard = (_fit(sky, edge) > 0.5).astype(np.float32)
     within = None if within is None else widened(_fit(within, edge), margin)
-    led = _led(widened(edge, margin), widened(hard, margin), within)
-    return Sky(*(joined(plane, margin) for plane in led), panorama)
+    share, slopes, offset, light = (
+        joined(plane, margin) for plane in _led(widened(edge, margin), widened(hard, margin), within)
+    )
+    return Sky(share, slopes, offset, light, panorama)
 
 
 def _copy(rgb: Float, pixels: int) -> Float:
