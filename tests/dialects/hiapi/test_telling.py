@@ -48,11 +48,18 @@ async def delivered(visitor: Visitor, got: list[Any], count: int) -> None:
     resources = visitor.resources
     words = HiapiWords(resources.reads, Links(resources.secret_keys, resources.settings.public_url))
     deliverer = Deliverer(resources.outbound, resources.seal, resources.clock, {NAME: words})
+
+    async def noted() -> bool:
+        async with resources.db.reading() as connection:
+            owed: int = await connection.fetchval("SELECT count(*) FROM deliveries WHERE state = 'due'")
+            return not owed
+
     lanes = [
         asyncio.create_task(Delivering(resources, deliverer).run(sound=sound)) for sound in (True, False)
     ]
     try:
         await until(lambda: len(got) >= count)
+        await until(noted)  # or the receiver would stay with a worker that is gone
     finally:
         for lane in lanes:
             lane.cancel()
