@@ -53,13 +53,12 @@ class Images:
         async with self._db.reading() as connection:
             images = await store.find_images(connection, asked)
             brackets: dict[store.Told, Bracket] = {}
-            for one in asked:
-                if one not in images and (bracket := await store.find_bracket(connection, *one)) is not None:
-                    if bracket.preferences is not None:
-                        brackets[one] = bracket
-                    if one in brackets and bracket.image_id is not None:
-                        made = await store.read_image(connection, bracket.image_id)
-                        images |= {one: made} if made else {}
+            if others := [one for one in asked if one not in images]:
+                found_brackets = await store.find_brackets(connection, others)
+                brackets = {one: b for one, b in found_brackets.items() if b.preferences is not None}
+            if parts := {one: b.image_id for one, b in brackets.items() if b.image_id is not None}:
+                made = await store.read_images(connection, parts.values())
+                images |= {one: made[id_] for one, id_ in parts.items() if id_ in made}
             ids = [image.task_id for image in images.values() if image.task_id]
             tasks = await read_tasks(connection, ids) if ids else {}
         found = []

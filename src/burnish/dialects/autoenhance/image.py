@@ -3,7 +3,6 @@
 An image is one picture that a client sees; the task behind it is another one each time it is processed again.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -59,8 +58,7 @@ class Wanted(Struct, frozen=True):
     brackets: list[UUID]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """A row of `autoenhance_orders`; `grouping` is the task that finds out which of its brackets belong together."""
 
     id: UUID
@@ -80,8 +78,7 @@ class Order:
         return self.chosen or self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """A row of `autoenhance_images`. `order_told`: its order's id as its client knows it."""
 
     id: UUID
@@ -108,8 +105,7 @@ class Image:
         return self.chosen or self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Bracket:
+class Bracket(Struct, frozen=True):
     """A row of `autoenhance_brackets`. `preferences`: it was registered as an image, and told as one. `uploaded`: whether its bytes are here."""
 
     id: UUID

@@ -6,12 +6,12 @@ the image: both stand in the transaction that makes the upload's promise. What c
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from burnish.dialects.autoenhance import store
 from burnish.dialects.autoenhance.image import (

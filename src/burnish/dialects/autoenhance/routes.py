@@ -348,7 +348,7 @@ async def _bracket(request: Request, key: Key) -> Bracket:
     told = wire.told_id(request.path_value("id"), "bracket")
     with answering():
         async with request.resources.db.reading() as connection:
-            bracket = await store.find_bracket(connection, told, _owned(key))
+            bracket = await store.find_bracket(connection, told, (key.account_id, key.environment))
     if bracket is None:
         raise NotFound("There is no bracket of that id.")
     return bracket

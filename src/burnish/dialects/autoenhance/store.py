@@ -5,7 +5,8 @@ They stand in the order of their making; ids say which millisecond that was, and
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from functools import cache
+from typing import Final, TypeVar
 from uuid import UUID
 
 from burnish.dialects.autoenhance.image import Bracket, Image, Order
@@ -128,52 +129,82 @@ async def delete_order(tx: Connection, order_id: UUID, now: datetime) -> None:
         await tx.execute(sql, order_id, now)
 
 
+# --- by the ids that clients know ---------------------------------------------------------------------------------
+
+#: An id as a client knows it, and whose it must be; None: one that cannot be guessed.
+Told = tuple[UUID, Owned | None]
+_Row = TypeVar("_Row", Image, Bracket)
+
+#: Most ids are rows' own. Nothing but the ids is said, so that nothing but the primary key can be used: with a condition of
+#: a partial index, all of that index is read where the planner thinks the table small.
+_BY_ITS_OWN: Final = "SELECT {table}.deleted_at, {select} WHERE {table}.id = ANY($1)"
+_BY_CHOSEN: Final = """
+SELECT n.number, found.*
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS n (told, account_id, environment, number)
+CROSS JOIN LATERAL (
+    SELECT {select} WHERE {table}.account_id = n.account_id AND {table}.environment = n.environment
+         AND coalesce({table}.chosen, {table}.id) = n.told AND {table}.deleted_at IS NULL
+    LIMIT 1
+) found
+"""
+
+
+@cache
+def _statements(selected: str, table: str) -> tuple[str, str]:
+    select = selected.removeprefix("\nSELECT")
+    return _BY_ITS_OWN.format(select=select, table=table), _BY_CHOSEN.format(select=select, table=table)
+
+
+async def _find(
+    connection: Connection, kind: type[_Row], selected: str, table: str, asked: Collection[Told]
+) -> dict[Told, _Row]:
+    """`selected`: all of the kind, whose table is called `table` in it."""
+    by_its_own, by_chosen = _statements(selected, table)
+    there: dict[UUID, _Row] = {}
+    for deleted_at, *values in await connection.fetch(by_its_own, [told for told, _ in asked]):
+        known = kind(*values)
+        if deleted_at is None and known.chosen is None:
+            there[known.id] = known
+    found: dict[Told, _Row] = {}
+    others: list[tuple[UUID, UUID, str]] = []
+    for told, owned in asked:
+        row = there.get(told)
+        if row is not None and owned in (None, (row.account_id, row.environment)):
+            found[told, owned] = row
+        elif owned is not None:
+            account_id, environment = owned
+            others.append((told, account_id, environment))
+    if others:
+        for number, *values in await connection.fetch(by_chosen, *zip(*others, strict=True)):
+            told, account_id, environment = others[number - 1]
+            found[told, (account_id, environment)] = kind(*values)
+    return found
+
+
 # --- images -------------------------------------------------------------------------------------------------------
 
-_IMAGE_COLUMNS: Final = """
-       i.id, i.account_id, i.environment, i.chosen, i.order_id, coalesce(o.chosen, o.id) AS order_told, i.name,
+_IMAGE: Final = """
+SELECT i.id, i.account_id, i.environment, i.chosen, i.order_id, coalesce(o.chosen, o.id) AS order_told, i.name,
        i.content_type, i.preferences, i.metadata, i.rating, i.upload_id, i.task_id, i.pending, i.fault, i.dev, i.paid_at,
        i.created_at
+FROM autoenhance_images i JOIN autoenhance_orders o ON o.id = i.order_id
 """
-_IMAGE: Final = f"""
-SELECT {_IMAGE_COLUMNS} FROM autoenhance_images i JOIN autoenhance_orders o ON o.id = i.order_id
-"""  # noqa: S608 - our own names
-
-Told = tuple[
-    UUID, Owned | None
-]  #: an id as a client knows it, and whose it must be; None: one that cannot be guessed
-
-_FIND_IMAGES: Final = f"""
-WITH n AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY
-             AS n (told, account_id, environment, number)
-)
-SELECT n.number, {_IMAGE_COLUMNS}
-FROM n JOIN autoenhance_images i ON i.account_id = n.account_id AND i.environment = n.environment
-                                AND coalesce(i.chosen, i.id) = n.told AND i.deleted_at IS NULL
-JOIN autoenhance_orders o ON o.id = i.order_id
-UNION ALL
-SELECT n.number, {_IMAGE_COLUMNS}
-FROM n JOIN autoenhance_images i ON n.account_id IS NULL AND i.id = n.told AND i.chosen IS NULL AND i.deleted_at IS NULL
-JOIN autoenhance_orders o ON o.id = i.order_id
-"""  # noqa: S608
 
 
-async def find_images(connection: Connection, asked: Sequence[Told]) -> dict[Told, Image]:
+async def find_images(connection: Connection, asked: Collection[Told]) -> dict[Told, Image]:
     """Those that are there."""
-    owners = [owned or (None, None) for _, owned in asked]
-    rows = await connection.fetch(
-        _FIND_IMAGES,
-        [told for told, _ in asked],
-        [account_id for account_id, _ in owners],
-        [environment for _, environment in owners],
-    )
-    return {asked[row[0] - 1]: Image(*row[1:]) for row in map(tuple, rows)}
+    return await _find(connection, Image, _IMAGE, "i", asked)
 
 
 async def read_image(connection: Connection, image_id: UUID) -> Image | None:
     row = await connection.fetchrow(_IMAGE + "WHERE i.id = $1 AND i.deleted_at IS NULL", image_id)
     return Image(**row) if row else None
+
+
+async def read_images(connection: Connection, image_ids: Collection[UUID]) -> dict[UUID, Image]:
+    """Those that are there."""
+    rows = await connection.fetch(_IMAGE + "WHERE i.id = ANY($1) AND i.deleted_at IS NULL", list(image_ids))
+    return {row["id"]: Image(**row) for row in rows}
 
 
 async def list_images(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, list[Image]]:
@@ -302,9 +333,13 @@ LEFT JOIN blobs b ON b.id = k.upload_id
 """
 
 
-async def find_bracket(connection: Connection, told: UUID, owned: Owned | None) -> Bracket | None:
-    row = await connection.fetchrow(_BRACKET + _where("k", owned), told, *(owned or ()))
-    return Bracket(**row) if row else None
+async def find_brackets(connection: Connection, asked: Collection[Told]) -> dict[Told, Bracket]:
+    """Those that are there."""
+    return await _find(connection, Bracket, _BRACKET, "k", asked)
+
+
+async def find_bracket(connection: Connection, told: UUID, owned: Owned) -> Bracket | None:
+    return (await find_brackets(connection, [(told, owned)])).get((told, owned))
 
 
 async def list_brackets(connection: Connection, order_id: UUID) -> list[Bracket]:
