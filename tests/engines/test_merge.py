@@ -27,9 +27,9 @@ def exposed(light: Float, ev: float, kind: type = np.uint8, noise: float = 0.5, 
 
 
 def merged(
-    brackets: Sequence[Pixels], *, deghost: bool = True, windows: bool = False
+    brackets: Sequence[Pixels], *, deghost: bool = True, windows: bool = False, panorama: bool = False
 ) -> tuple[merge.Plan, Pixels]:
-    plan = merge.prepare(brackets, deghost=deghost, windows=windows)
+    plan = merge.prepare(brackets, deghost=deghost, windows=windows, panorama=panorama)
     result = np.zeros_like(brackets[0])
     *_, last = merge.fuse(plan, result)
     assert last == 1.0
@@ -191,8 +191,10 @@ def test_every_kind_of_pixels_is_merged(channels: int, kind: type) -> None:
 def test_the_smallest_pictures_are_merged(size: tuple[int, int]) -> None:
     """There is nothing to align in them, and nothing breaks."""
     rng = np.random.default_rng(3)
-    _, result = merged([rng.integers(0, 255, (*size, 3), np.uint8) for _ in range(2)], windows=True)
-    assert result.shape == (*size, 3)
+    for panorama in (False, True):
+        sources = [rng.integers(0, 255, (*size, 3), np.uint8) for _ in range(2)]
+        _, result = merged(sources, windows=True, panorama=panorama)
+        assert result.shape == (*size, 3)
 
 
 def test_a_slope_of_light_comes_out_smooth() -> None:
@@ -202,3 +204,41 @@ def test_a_slope_of_light_comes_out_smooth() -> None:
     row = result[30, :, 0].astype(int)
     assert np.abs(np.diff(row)).max() <= 3
     assert (np.maximum.accumulate(row) - row).max() <= 3
+
+
+def all_round(turn: int) -> list[Pixels]:
+    """Three brackets of a panorama, 200 by 400, cut at another place for each `turn`: the middle one is seen 5.5 pixels
+    further to the right and 3 lower, a ball has moved in another, and a window hangs over the edges for `turn` 0.
+    """
+    half = textured(200, 200)
+    light = np.hstack([half, half[:, ::-1]])
+    light[60:140, 180:230] = 6.0 * (1 + 0.3 * np.sin(np.arange(50) / 2))[None, :, None]
+    moved = light.copy()
+    cv2.circle(moved, (215, 165), 14, (0.05, 0.3, 0.6), -1)
+    shifted = np.roll(np.roll(light, 6, 1) / 2 + np.roll(light, 5, 1) / 2, 3, 0)
+    return [
+        exposed(np.roll(scene, 200 + turn, 1), ev, noise=0)
+        for scene, ev in ((light, -3), (shifted, 0), (moved, 2))
+    ]
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_panorama_has_no_seam(windows: bool) -> None:
+    """Wherever it is cut, the same comes out, so that its edges are as any two columns; those of a photo would not be."""
+    plan, made = merged(all_round(0), windows=windows, panorama=True)
+    assert sum(bracket.move is None for bracket in plan.brackets) < 3
+    assert plan.shown_windows is None or plan.shown_windows.shape == (200, 400)
+    assert (plan.windows is not None) == windows
+    _, plain = merged(all_round(0), windows=windows)
+    for turn in (90, 190):
+        _, there = merged(all_round(turn), windows=windows, panorama=True)
+        _, photo = merged(all_round(turn), windows=windows)
+        edges = (np.arange(-10, 10) + turn) % 400
+        round_, flat = (
+            np.abs(np.roll(one, turn, 1).astype(int) - other)[:, edges].mean()
+            for one, other in ((made, there), (plain, photo))
+        )
+        assert round_ < 0.2
+        assert flat > 5 * round_
+    between = [np.abs(one[:, 0].astype(int) - one[:, -1]).mean() for one in (made, *all_round(0))]
+    assert between[0] < max(between[1:])

@@ -107,3 +107,14 @@ async def test_nine_large_brackets_fit_into_the_stated_memory(opened: Any, accou
     finally:
         await engines.close()
         await asyncio.sleep(0)
+
+
+async def test_panoramas_are_merged_as_such(merged: Any, photo: Any, file_of: Any) -> None:
+    """Windows, skies and light go all the way round; lens and verticals are left, and that is said."""
+    half = np.hstack([photo, photo[:, ::-1]])
+    files = [file_of(one, "PNG") for one in brackets(half)]
+    params = {"window_pull": "windows_with_skies", "style": "neutral", "lens": True, "straighten": True}
+    image, output = await merged(files, panorama=True, sky="clear", **params)
+    assert image.size == (112, 40)
+    assert "panorama" in output.notes["lens"]
+    assert "panorama" in output.notes["straighten"]

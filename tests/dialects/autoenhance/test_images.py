@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
+from burnish.engines import catalogue
 from burnish.keys.issue import revoke_key
 from dialects.autoenhance.conftest import Open, Studio
 from waiting import until
@@ -326,8 +328,17 @@ async def test_an_upload_that_never_comes(studio: Studio) -> None:
     assert (await studio.put(image["upload_url"])).status_code == 410
 
 
-async def test_what_no_model_here_does_is_told_and_may_be_tried_again(studio: Studio) -> None:
-    """No task, no credit: the image says what is missing. Brackets of a panorama are merged by none."""
+async def test_what_no_model_here_does_is_told_and_may_be_tried_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No task, no credit: the image says what is missing, as a model that does not know of panoramas."""
+    merge = catalogue._MODELS["merge"]
+    fields = [
+        (f.name, f.type, f.default) for f in msgspec.structs.fields(merge.parameters) if f.name != "panorama"
+    ]
+    fields[0] = fields[0][:2]  # the sources
+    older = msgspec.defstruct("Merge", fields, frozen=True, forbid_unknown_fields=True)
+    monkeypatch.setitem(catalogue._MODELS, "merge", msgspec.structs.replace(merge, parameters=older))
     order = await studio.ok("POST", "/v3/orders/")
     for name in ("a.jpg", "b.jpg"):
         await studio.ok("POST", "/v3/brackets/", json={"name": name, "order_id": order["order_id"]})
@@ -336,8 +347,9 @@ async def test_what_no_model_here_does_is_told_and_may_be_tried_again(studio: St
     (image,) = order["images"]
     assert (image["status"], image["status_reason"], order["status"]) == ("error", "not_available", "error")
     assert "threesixty" in image["error"]
-    again = await studio.ok("POST", f"/v3/images/{image['image_id']}/process", json={"threesixty": False})
-    assert again["status"] == "waiting"
+    monkeypatch.undo()
+    again = await studio.ok("POST", f"/v3/images/{image['image_id']}/process", json={})
+    assert (again["status"], again["is_threesixty"]) == ("waiting", True)
 
 
 async def test_what_changes_nothing_is_kept(studio: Studio) -> None:

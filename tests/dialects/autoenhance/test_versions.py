@@ -137,6 +137,7 @@ def test_only_what_is_asked_for_is_done(said: dict[str, Any], model: str, parame
          {"style": "warm", "lens": True, "straighten": True, "window_pull": "windows"}),
         ({"window_pull_type": "WINDOWS_WITH_SKIES"},
          {"style": "neutral", "lens": True, "straighten": True, "window_pull": "windows_with_skies"}),
+        ({"threesixty": True}, {"style": "neutral", "lens": True, "straighten": True, "panorama": True}),
         ({"window_pull": True, "window_pull_type": "NONE"}, {"style": "neutral", "lens": True, "straighten": True}),
     ],
 )  # fmt: skip

@@ -53,6 +53,13 @@ class Merge(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["none", "clear", "low_cloud", "high_cloud"],
         Meta(description="Another sky, as of the model `sky`."),
     ] = "none"
+    panorama: Annotated[
+        bool,
+        Meta(
+            description="360° panoramas (equirectangular): no seam between their edges; they are laid on each other by shifts alone, "
+            "and neither lens nor verticals are corrected."
+        ),
+    ] = False
     privacy: Annotated[
         bool, Meta(description="Faces and number plates made unreadable, as of the model `privacy`.")
     ] = False
@@ -75,11 +82,16 @@ def _stages(params: Struct) -> tuple[Stage, ...]:
         lens=photo.Lens() if params.lens else None,
         straighten=photo.Straighten() if params.straighten else None,
         enhance=photo.Enhance(params.style) if params.style != "none" else None,
+        panorama=params.panorama or None,
     )
-    if steps != photo.Steps():
+    if (steps.lens, steps.straighten, steps.enhance) != (None, None, None):
         stages.append(Stage(photo.PHOTOGRAPHER, steps, size=same_size))
     after = photo.finished(
-        params.images[0], sky=params.sky, panorama=False, privacy=params.privacy, upscale=params.upscale
+        params.images[0],
+        sky=params.sky,
+        panorama=params.panorama,
+        privacy=params.privacy,
+        upscale=params.upscale,
     )
     return (*stages, *after)
 

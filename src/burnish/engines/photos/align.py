@@ -45,9 +45,9 @@ def curve(of: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:
     return np.clip(np.searchsorted(wanted, middles, side="left"), 0, 255).astype(np.uint8)
 
 
-def found(reference: Luma, other: Luma) -> tuple[Affine | None, bool]:
+def found(reference: Luma, other: Luma, *, turns: bool = True) -> tuple[Affine | None, bool]:
     """The move that takes a place `(x, y, 1)` of the reference to that of `other`, [2, 3]; None where they lie on each
-    other as they are. And whether what the two show could be made to agree at all.
+    other as they are. And whether what the two show could be made to agree at all. `turns`: it may be more than a shift.
     """
     if min(reference.shape) < _LEAST_SIDE:
         return None, True
@@ -56,21 +56,22 @@ def found(reference: Luma, other: Luma) -> tuple[Affine | None, bool]:
     )  # the bitmap goes down where pixels run out
     across, down = cv2.createAlignMTB(bits).calculateShift(reference, other)
     bitmap = np.array([[1, 0, -across], [0, 1, -down]], np.float32)
-    move, agreement = _refined(reference, other, bitmap)
+    move, agreement = _refined(reference, other, bitmap, turns=turns)
     if agreement < _LEAST_CORRELATION and bitmap[:, 2].any():
-        move, agreement = _refined(reference, other, np.eye(2, 3, dtype=np.float32))
+        move, agreement = _refined(reference, other, np.eye(2, 3, dtype=np.float32), turns=turns)
     if agreement < _LEAST_CORRELATION:
         return None, False
     return (None if _is_still(move, reference.shape) else move), True
 
 
-def _refined(reference: Luma, other: Luma, move: Affine) -> tuple[Affine, float]:
+def _refined(reference: Luma, other: Luma, move: Affine, *, turns: bool) -> tuple[Affine, float]:
     """From coarse to fine, so that a turn which moves the corners by many pixels is found too; and how well they agree.
 
     The darker takes on the tones of the brighter, and so is blown where that is: the edges of what is blown are as good
     as any.
     """
     agreement = -1.0
+    kind = cv2.MOTION_EUCLIDEAN if turns else cv2.MOTION_TRANSLATION
     if cv2.mean(reference)[0] < cv2.mean(other)[0]:
         reference = tones_of(reference, other)
     else:
@@ -82,7 +83,7 @@ def _refined(reference: Luma, other: Luma, move: Affine) -> tuple[Affine, float]
         start = rescaled(move, 1 / size)
         whole = np.full(seen.shape, 255, np.uint8)
         try:
-            found_, trial = cv2.findTransformECC(seen, shown, start, cv2.MOTION_EUCLIDEAN, _STEPS, whole, 5)
+            found_, trial = cv2.findTransformECC(seen, shown, start, kind, _STEPS, whole, 5)
         except cv2.error:  # its word for: did not converge
             continue
         if abs(trial[0, 1]) <= _MOST_TURN:

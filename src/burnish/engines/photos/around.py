@@ -28,13 +28,15 @@ def widened(plane: Plane, margin: int) -> Plane:
 
 def joined(wide: Plane, margin: int) -> Plane:
     """A widened plane, floats, without its margins: what was made of the columns at the left edge and of their copies at the
-    right passes from the one to the other over the margin, so that the edges meet whatever either was.
+    right passes from the one to the other over half a margin, so that the edges meet whatever either was. The outer halves,
+    where a copy ends, are not looked at.
     """
     width = wide.shape[1] - 2 * margin
     plane = wide[:, margin : margin + width].copy()
-    copies = wide[:, margin + width :]
-    part = (np.arange(margin, dtype=np.float32) / margin).reshape(1, -1, *(1,) * (wide.ndim - 2))
-    plane[:, :margin] = copies + part * (plane[:, :margin] - copies)
+    over = (margin + 1) // 2
+    copies = wide[:, margin + width : margin + width + over]
+    part = (np.arange(over, dtype=np.float32) / max(over, 1)).reshape(1, -1, *(1,) * (wide.ndim - 2))
+    plane[:, :over] = copies + part * (plane[:, :over] - copies)
     return plane
 
 

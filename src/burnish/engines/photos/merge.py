@@ -11,7 +11,8 @@ differs, and why (figures in docs/reference/models/merge.md):
   there has the same light as around it, and no ghost.
 - Strip by strip, in single precision: whatever the size, memory is that of small copies.
 
-`prepare` looks at small copies and decides; `fuse` makes the picture.
+`prepare` looks at small copies and decides; `fuse` makes the picture. Of a panorama (`around`) the small copies are widened by
+a part of each other edge, and brackets are only shifted, round and round.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.engines.photos import align
+from burnish.engines.photos.around import enlarged, joined, widened
 
 Pixels = NDArray[Any]
 Float = NDArray[Any]
@@ -46,6 +48,8 @@ _LEAST_GHOST: Final = 2e-5
 _LEAST_WINDOW: Final = 1.5e-3
 #: A window is bright in the reference, and much of it blown.
 _BRIGHT, _BLOWN, _LEAST_BLOWN = 205, 240, 0.3
+#: By which part of its width a panorama's small copy is widened on each side: more than any window here sees.
+_WIDENED: Final = 8
 
 
 @dataclass
@@ -63,10 +67,13 @@ class Bracket:
 
 @dataclass
 class Plan:
-    """What was decided. `windows`: where only what is not blown may count, 0 to 255, small."""
+    """What was decided. `windows`: where only what is not blown may count, 0 to 255, small. `margin`: columns of the other edge
+    that all small planes have on each side, 0 where it is no panorama.
+    """
 
     brackets: list[Bracket]
     reference: int
+    margin: int = 0
     windows: Mask | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -76,16 +83,28 @@ class Plan:
         height, width = self.brackets[self.reference].pixels.shape[:2]
         return height, width
 
+    @property
+    def shown_windows(self) -> Mask | None:
+        """`windows` without margins."""
+        return (
+            None if self.windows is None else self.windows[:, self.margin : _end(self.windows, self.margin)]
+        )
+
 
 # --- deciding, on small copies ----------------------------------------------------------------------------------------
 
 
-def prepare(sources: Sequence[Pixels], *, deghost: bool, windows: bool) -> Plan:
-    """Align, find what moved, find the windows. `sources`: [H, W, C] of one size, uint8 or uint16, in any order."""
-    brackets = [Bracket(pixels, small_copy(pixels)) for pixels in sources]
+def prepare(sources: Sequence[Pixels], *, deghost: bool, windows: bool, panorama: bool = False) -> Plan:
+    """Align, find what moved, find the windows. `sources`: [H, W, C] of one size, uint8 or uint16, in any order. `panorama`:
+    left and right edge are one.
+    """
+    copies = [small_copy(pixels) for pixels in sources]
+    margin = copies[0].shape[1] // _WIDENED if panorama else 0
+    brackets = [Bracket(pixels, widened(copy, margin)) for pixels, copy in zip(sources, copies, strict=True)]
     lumas = [cv2.cvtColor(bracket.small, cv2.COLOR_RGB2GRAY) for bracket in brackets]
-    reference = max(range(len(lumas)), key=lambda number: (_readable(lumas[number]), -number))
-    plan = Plan(brackets, reference)
+    readable = [_readable(luma[:, margin : _end(luma, margin)]) for luma in lumas]
+    reference = max(range(len(lumas)), key=lambda number: (readable[number], -number))
+    plan = Plan(brackets, reference, margin)
     lost = [n for n in range(len(brackets)) if n != reference and not _align(plan, n, lumas)]
     if lost:
         plan.notes["alignment"] = (
@@ -95,7 +114,7 @@ def prepare(sources: Sequence[Pixels], *, deghost: bool, windows: bool) -> Plan:
     moved = 0.0
     for number, bracket in enumerate(brackets):
         if number != reference:
-            moved = max(moved, _find_ghosts(brackets[reference], bracket, deghost=deghost))
+            moved = max(moved, _find_ghosts(plan, bracket, deghost=deghost))
     if moved > _LEAST_GHOST:
         plan.notes["ghosts"] = (
             f"Something moved between the brackets, in {max(moved * 100, 0.1):.1f} % of the picture; "
@@ -108,11 +127,11 @@ def prepare(sources: Sequence[Pixels], *, deghost: bool, windows: bool) -> Plan:
     return plan
 
 
-def memory_bytes(pixels: int, brackets: int) -> int:
+def memory_bytes(pixels: int, brackets: int, *, panorama: bool = False) -> int:
     """What `prepare` and `fuse` need beside the brackets and the result."""
+    small = min(pixels, SMALL_PIXELS) * (_WIDENED + 2 * panorama) // _WIDENED
     return _FIXED_BYTES + (brackets + 4) * (
-        min(pixels, SMALL_PIXELS) * _BYTES_PER_SMALL_PIXEL
-        + min(pixels, _STRIP_PIXELS) * _BYTES_PER_STRIP_PIXEL
+        small * _BYTES_PER_SMALL_PIXEL + min(pixels, _STRIP_PIXELS) * _BYTES_PER_STRIP_PIXEL
     )
 
 
@@ -138,11 +157,24 @@ def _readable(luma: Mask) -> float:
 
 def _align(plan: Plan, number: int, lumas: Sequence[Mask]) -> bool:
     bracket, height = plan.brackets[number], plan.size[0]
-    move, agreed = align.found(lumas[plan.reference], lumas[number])
+    # A turn would take the edges apart, and is none where all is seen: what is seen there has moved up and down.
+    move, agreed = align.found(lumas[plan.reference], lumas[number], turns=not plan.margin)
     if move is not None:
         bracket.move = align.rescaled(move, height / bracket.small.shape[0])
-        bracket.small = _warped(bracket.small, move, cv2.INTER_LINEAR)
+        bracket.small = _meeting(_warped(bracket.small, move, cv2.INTER_LINEAR), plan.margin)
     return agreed
+
+
+def _end(plane: NDArray[Any], margin: int) -> int:
+    return int(plane.shape[1]) - margin
+
+
+def _meeting(plane: NDArray[Any], margin: int) -> NDArray[Any]:
+    """A widened plane whose margins are what the other edge is again."""
+    if not margin:
+        return plane
+    met = widened(joined(plane.astype(np.float32), margin), margin)
+    return met if plane.dtype == np.float32 else np.rint(met).astype(plane.dtype)
 
 
 def _warped(pixels: Pixels, move: NDArray[Any], how: int) -> Pixels:
@@ -152,31 +184,35 @@ def _warped(pixels: Pixels, move: NDArray[Any], how: int) -> Pixels:
     )
 
 
-def _find_ghosts(reference: Bracket, bracket: Bracket, *, deghost: bool) -> float:
+def _find_ghosts(plan: Plan, bracket: Bracket, *, deghost: bool) -> float:
     """Set the bracket's curves and ghosts; the share of the picture in which something moved.
 
     A place is consistent where the bracket's level is among those that the reference's levels round it may read as.
     A blown level may read as many, which is the point: only what no exposure explains has moved.
     """
+    reference = plan.brackets[plan.reference]
     height, width = bracket.small.shape[:2]
     inside: Mask = np.full((height, width), 255, np.uint8)
     if bracket.move is not None:
         small_move = align.rescaled(bracket.move, height / bracket.pixels.shape[0])
         inside = cv2.warpAffine(inside, small_move, (width, height), flags=cv2.WARP_INVERSE_MAP)
         inside = cv2.erode(cv2.threshold(inside, 254, 255, cv2.THRESH_BINARY)[1], np.ones((3, 3), np.uint8))
+    once = inside > 0  # of a panorama's small copy, each place that is there
+    once[:, : plan.margin] = once[:, width - plan.margin :] = False
     curves = []
     beyond: Float = np.zeros((height, width), np.float32)
     for channel in range(3):
         seen, shown = reference.small[..., channel], bracket.small[..., channel]
-        of, wanted = align.histogram(seen[inside > 0]), align.histogram(shown[inside > 0])
+        of, wanted = align.histogram(seen[once]), align.histogram(shown[once])
         curves.append(align.curve(of, wanted))
         if deghost:
             beyond = cv2.max(beyond, _beyond(seen, shown, of, wanted))
     bracket.curves = np.stack(curves, axis=-1)
     moved = _solid(cv2.threshold(beyond, _GHOST_LEVELS, 255, cv2.THRESH_BINARY)[1].astype(np.uint8), beyond)
-    share = cv2.countNonZero(cv2.bitwise_and(moved, inside)) / moved.size
+    share = np.count_nonzero(moved[once]) / (height * (width - 2 * plan.margin))
     mask = cv2.bitwise_or(moved, cv2.bitwise_not(inside))
-    bracket.ghosts = cv2.blur(cv2.blur(mask, (9, 9)), (9, 9)) if mask.any() else None
+    soft = cv2.blur(cv2.blur(mask, (9, 9)), (9, 9))
+    bracket.ghosts = _meeting(soft, plan.margin) if mask.any() else None
     return share
 
 
@@ -243,7 +279,7 @@ def _find_windows(plan: Plan) -> Mask | None:
     region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((4 * unit + 1,) * 2, np.uint8))
     guide = lumas[max(darker, key=lambda n: lumas[n].mean())].astype(np.float32) / 255
     soft = guided(region.astype(np.float32) / 255, guide, radius=2 * unit, epsilon=1e-3)
-    return cv2.convertScaleAbs(np.clip(soft * 1.2 - 0.1, 0, 1), alpha=255)
+    return _meeting(cv2.convertScaleAbs(np.clip(soft * 1.2 - 0.1, 0, 1), alpha=255), plan.margin)
 
 
 def guided(mask: Float, guide: Float, radius: int, epsilon: float) -> Float:
@@ -271,8 +307,8 @@ def fuse(plan: Plan, result: NDArray[Any]) -> Iterator[float]:
         strips = [_rows(plan, number, top, bottom) for number in range(len(plan.brackets))]
         windows = None
         if plan.windows is not None:
-            windows = _enlarged(plan.windows, top, bottom, height, width) / 255
-        enlarge = partial(_enlarged, top=top, bottom=bottom, height=height, width=width)
+            windows = enlarged(plan.windows, top, bottom, height, width, margin=plan.margin) / 255
+        enlarge = partial(enlarged, top=top, bottom=bottom, height=height, width=width, margin=plan.margin)
         fused = _fused(strips, [(enlarge(slope), enlarge(offset)) for slope, offset in bases], windows)
         result[top:bottom] = _developed(fused, tones, result.shape[2], result.dtype)
         yield bottom / height
@@ -289,7 +325,8 @@ def _bases(plan: Plan) -> list[tuple[Float, Float]]:
     for level in levels:
         mean = cv2.blur(level, size)
         slope = (cv2.blur(guide * level, size) - mean_guide * mean) / (variance + np.float32(_TEXTURE))
-        bases.append((cv2.blur(slope, size), cv2.blur(mean - slope * mean_guide, size)))
+        pair = cv2.blur(slope, size), cv2.blur(mean - slope * mean_guide, size)
+        bases.append((_meeting(pair[0], plan.margin), _meeting(pair[1], plan.margin)))
     return bases
 
 
@@ -305,7 +342,8 @@ def _small_rows(plan: Plan, number: int) -> Float:
 
 def _preview(plan: Plan, bases: Sequence[tuple[Float, Float]]) -> Float:
     windows = None if plan.windows is None else plan.windows.astype(np.float32) / 255
-    return _fused([_small_rows(plan, number) for number in range(len(plan.brackets))], bases, windows)
+    fused = _fused([_small_rows(plan, number) for number in range(len(plan.brackets))], bases, windows)
+    return fused[:, plan.margin : _end(fused, plan.margin)]
 
 
 def _fused(strips: Sequence[Float], bases: Sequence[tuple[Float, Float]], windows: Float | None) -> Float:
@@ -366,7 +404,7 @@ def _rows(plan: Plan, number: int, top: int, bottom: int) -> Float:
     else:
         move = bracket.move.astype(np.float64)
         move[:, 2] += move[:, 1] * top
-        strip = _unit(_warped_rows(bracket.pixels, move, bottom - top))
+        strip = _unit(_warped_rows(bracket.pixels, move, bottom - top, panorama=plan.margin > 0))
     if bracket.ghosts is None or bracket.curves is None:
         return strip
     some = bracket.ghosts[
@@ -374,14 +412,14 @@ def _rows(plan: Plan, number: int, top: int, bottom: int) -> Float:
     ]
     if not some.any():
         return strip
-    part = _enlarged(bracket.ghosts, top, bottom, height, width) * np.float32(1 / 255)
+    part = enlarged(bracket.ghosts, top, bottom, height, width, margin=plan.margin) * np.float32(1 / 255)
     instead = _through(_unit(plan.brackets[plan.reference].pixels[top:bottom]), bracket.curves)
     strip += part[..., None] * (instead - strip)
     return strip
 
 
-def _warped_rows(pixels: Pixels, move: NDArray[Any], rows: int) -> Pixels:
-    """`rows` rows of the reference's grid, read from those of the bracket that they lie in."""
+def _warped_rows(pixels: Pixels, move: NDArray[Any], rows: int, *, panorama: bool) -> Pixels:
+    """`rows` rows of the reference's grid, read from those of the bracket that they lie in; of a panorama round its edges."""
     height, width = pixels.shape[:2]
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, rows, 1], [width, rows, 1]], np.float64) @ move.T
     first = int(np.clip(np.floor(corners[:, 1].min()) - 4, 0, height - 1))
@@ -389,6 +427,10 @@ def _warped_rows(pixels: Pixels, move: NDArray[Any], rows: int) -> Pixels:
     move = move.copy()
     move[1, 2] -= first
     part = np.ascontiguousarray(pixels[first:last, :, : _colours(pixels)])
+    if panorama:
+        margin = min(width, int(np.ceil(abs(move[0, 2]))) + 3)
+        part = widened(part, margin)
+        move[0, 2] += margin
     warped = cv2.warpAffine(
         part,
         move,
@@ -419,24 +461,6 @@ def _through(colours: Float, curves: NDArray[Any]) -> Float:
     levels = np.linspace(0, 1, 256)
     return np.stack([np.interp(colours[..., c], levels, smooth[:, c]) for c in range(3)], axis=-1).astype(
         np.float32
-    )
-
-
-def _enlarged(small: NDArray[Any], top: int, bottom: int, height: int, width: int) -> Float:
-    """Rows of a small plane at full size."""
-    down, across = len(small) / height, small.shape[1] / width
-    lowest = max(0, int(top * down) - 2)
-    highest = min(len(small), int(np.ceil(bottom * down)) + 2)
-    move = np.array(
-        [[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2 + top * down - lowest]],
-        np.float32,
-    )
-    return cv2.warpAffine(
-        small[lowest:highest].astype(np.float32),
-        move,
-        (width, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
     )
 
 

@@ -30,7 +30,7 @@ class Merger:
     def memory_bytes(self, params: bytes, pictures: Sequence[Picture]) -> int:
         """What `run` needs beside the pixels that come and go."""
         wanted = msgspec.msgpack.decode(params, type=Merge)
-        needed = merge.memory_bytes(pictures[0].pixels, len(pictures))
+        needed = merge.memory_bytes(pictures[0].pixels, len(pictures), panorama=wanted.panorama)
         return max(needed, skies.memory_bytes(pictures[0])) if wanted.window_pull == _WITH_SKIES else needed
 
     def run(self, work: Work) -> Iterator[float]:
@@ -42,7 +42,12 @@ class Merger:
         wanted = msgspec.msgpack.decode(work.params, type=Merge)
         _check_sizes(work.sources)
         yield 0.01
-        plan = merge.prepare(work.sources, deghost=wanted.deghost, windows=wanted.window_pull != "none")
+        plan = merge.prepare(
+            work.sources,
+            deghost=wanted.deghost,
+            windows=wanted.window_pull != "none",
+            panorama=wanted.panorama,
+        )
         work.notes |= plan.notes
         yield _PREPARED
         (result,) = work.results
