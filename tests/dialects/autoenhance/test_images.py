@@ -333,7 +333,7 @@ async def test_what_no_model_here_does_is_told_and_may_be_tried_again(
 ) -> None:
     """No task, no credit: the image says what is missing, as a model that does not know of panoramas."""
     merge = catalogue._MODELS["merge"]
-    fields = [
+    fields: list[Any] = [
         (f.name, f.type, f.default) for f in msgspec.structs.fields(merge.parameters) if f.name != "panorama"
     ]
     fields[0] = fields[0][:2]  # the sources

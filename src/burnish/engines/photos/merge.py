@@ -209,7 +209,7 @@ def _find_ghosts(plan: Plan, bracket: Bracket, *, deghost: bool) -> float:
             beyond = cv2.max(beyond, _beyond(seen, shown, of, wanted))
     bracket.curves = np.stack(curves, axis=-1)
     moved = _solid(cv2.threshold(beyond, _GHOST_LEVELS, 255, cv2.THRESH_BINARY)[1].astype(np.uint8), beyond)
-    share = np.count_nonzero(moved[once]) / (height * (width - 2 * plan.margin))
+    share = float(np.count_nonzero(moved[once]) / (height * (width - 2 * plan.margin)))
     mask = cv2.bitwise_or(moved, cv2.bitwise_not(inside))
     soft = cv2.blur(cv2.blur(mask, (9, 9)), (9, 9))
     bracket.ghosts = _meeting(soft, plan.margin) if mask.any() else None
